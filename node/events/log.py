@@ -1,0 +1,114 @@
+"""The event log: hash-chained rows that are only ever added.
+
+Each row's hash covers the row before it, so a changed or missing row is found by `verify`.
+An event never holds what was said in a chat: ids, counts, labels, rules and reasons only.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import sqlite_utils
+
+from node.store import Database, Migration
+
+_GENESIS = bytes(32)
+
+
+def _create(tables: sqlite_utils.Database) -> None:
+    tables["events"].create(
+        {"seq": int, "at": float, "kind": str, "subject": str, "facts": str, "hash": bytes},
+        pk="seq",
+        not_null={"at", "kind", "subject", "facts", "hash"},
+    )
+    tables["events"].create_index(["subject"])
+    tables["events"].create_index(["kind"])
+
+
+MIGRATIONS = (Migration("events/0001-log", _create),)
+
+
+@dataclass(frozen=True)
+class Entry:
+    seq: int
+    at: float  # seconds since 1970; for people, never for order
+    kind: str  # e.g. "job.ended", "model.added", "owner.rotated"
+    subject: str  # the id it is about, or ""
+    facts: dict[str, Any]
+
+
+class EventLog:
+    """Append, read, verify. Appending is part of doing: it raises when it cannot be kept."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, kind: str, subject: str = "", **facts: Any) -> int:
+        """Write one event and return its number. Raises `StoreError` when it cannot be kept."""
+        return await self._database.run(lambda tables: _append(tables, kind, subject, facts))
+
+    def append_sync(self, kind: str, subject: str = "", **facts: Any) -> int:
+        return self._database.run_sync(lambda tables: _append(tables, kind, subject, facts))
+
+    async def read(
+        self, *, after: int = 0, limit: int = 100, kind: str = "", subject: str = ""
+    ) -> list[Entry]:
+        """Events after number `after`, oldest first; `kind` matches as a prefix ("job.")."""
+
+        def work(tables: sqlite_utils.Database) -> list[Entry]:
+            rows = tables.query(
+                "SELECT * FROM events WHERE seq > ? AND substr(kind, 1, length(?)) = ?"
+                " AND (? = '' OR subject = ?) ORDER BY seq LIMIT ?",
+                [after, kind, kind, subject, subject, limit],
+            )
+            return [_entry(row) for row in rows]
+
+        return await self._database.run(work)
+
+    async def latest(self, limit: int = 100) -> list[Entry]:
+        """The last events, oldest first."""
+
+        def work(tables: sqlite_utils.Database) -> list[Entry]:
+            rows = tables.query("SELECT * FROM events ORDER BY seq DESC LIMIT ?", [limit])
+            return [_entry(row) for row in rows][::-1]
+
+        return await self._database.run(work)
+
+    async def verify(self) -> int | None:
+        """The number of the first event that does not fit its chain, or None when all do."""
+        return await self._database.run(_first_broken)
+
+
+def _append(tables: sqlite_utils.Database, kind: str, subject: str, facts: dict[str, Any]) -> int:
+    last = next(iter(tables.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")), None)
+    seq, previous = (int(last["seq"]) + 1, bytes(last["hash"])) if last else (1, _GENESIS)
+    at = time.time()
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    tables.execute(
+        "INSERT INTO events (seq, at, kind, subject, facts, hash) VALUES (?, ?, ?, ?, ?, ?)",
+        [seq, at, kind, subject, text, _hash(previous, seq, at, kind, subject, text)],
+    )
+    return seq
+
+
+def _hash(previous: bytes, seq: int, at: float, kind: str, subject: str, facts: str) -> bytes:
+    row = json.dumps([seq, repr(at), kind, subject, facts], ensure_ascii=False).encode()
+    return sha256(previous + row).digest()
+
+
+def _first_broken(tables: sqlite_utils.Database) -> int | None:
+    previous, expected = _GENESIS, 1
+    for row in tables.query("SELECT * FROM events ORDER BY seq"):
+        digest = _hash(previous, row["seq"], row["at"], row["kind"], row["subject"], row["facts"])
+        if row["seq"] != expected or digest != bytes(row["hash"]):
+            return expected
+        previous, expected = digest, expected + 1
+    return None
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    return Entry(row["seq"], row["at"], row["kind"], row["subject"], json.loads(row["facts"]))

@@ -68,7 +68,13 @@ class Embed(msgspec.Struct, frozen=True, tag="embed", tag_field="kind"):
     dimensions: int | None = None
 
 
-Work = Chat | Complete | Embed
+class Count(msgspec.Struct, frozen=True, tag="count", tag_field="kind"):
+    """How many tokens these messages are as a prompt: `Started` tells, then `Ended`; nothing runs."""
+
+    messages: tuple[Message, ...]
+
+
+Work = Chat | Complete | Embed | Count
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -107,6 +113,7 @@ class Piece(msgspec.Struct, frozen=True, tag="piece", omit_defaults=True):
 
 class Vectors(msgspec.Struct, frozen=True, tag="vectors"):
     vectors: tuple[tuple[float, ...], ...]
+    truncated: tuple[int, ...] = ()  # which inputs were cut to the longest text the model reads
 
 
 class Usage(msgspec.Struct, frozen=True):

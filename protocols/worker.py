@@ -30,6 +30,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 class Run(msgspec.Struct, frozen=True, tag="run"):
     job: str
     work: Work
+    scope: str = ""  # prompts share cached state only within one scope
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

@@ -158,8 +158,8 @@ def llama_file(
 ) -> GgufFile:
     """A random llama model as a `GgufFile`.
 
-    With `readable`, control tokens and bytes above 127 get small output scores, so that greedy
-    text is ASCII and does not stop by itself; without it, both happen often.
+    With `readable`, control tokens and bytes other than printable ASCII get small output scores,
+    so that greedy text is readable and does not stop by itself; without it, both happen often.
     """
     shape, vocabulary = shape or Shape(), small_vocabulary()
     metadata = (*_hyper_parameters(shape, len(vocabulary.tokens)), *_tokenizer(vocabulary))

@@ -8,8 +8,8 @@ CHATML = (
 )
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 NORMAL, CONTROL = 1, 3
-# The rows of the control tokens and of the bytes above 127 (tokens 0-2, then one token per byte).
-QUIET_ROWS = [*range(3), *range(3 + 128, 3 + 256)]
+# The rows of the control tokens (0-2) and of the bytes that are not printable ASCII (3 + byte).
+QUIET_ROWS = [*range(3), *(3 + byte for byte in range(256) if not 32 <= byte < 127)]
 _TEXT = (
     "the of and to in is you that it he was for on are as with his they be at one have this from "
     "or had by hot but some what there we can out other were all your when up use word how said "

@@ -58,3 +58,8 @@ BLOCK_LINKS: Final = 8192  # links in one dag-pb node
 DIRECTORY_BYTES: Final = 256 * KIB  # above this IPFS splits a directory; we refuse
 DIRECTORY_NAME_BYTES: Final = 255  # one name, UTF-8
 FILE_BYTES: Final = 2**53 - 1  # one file
+
+# Chain states, as a node keeps them.
+OWNER_ROTATIONS: Final = 1024  # key rotations in one owner's chain
+CHAIN_STATE_BYTES: Final = 4 * MIB
+CHAIN_STATE_ITEMS: Final = 200_000  # msgpack values

@@ -1,0 +1,318 @@
+"""Text and embeddings with llama.cpp, through the low-level interface of llama-cpp-python.
+
+Many mistakes of a caller end the process inside llama.cpp, so everything is checked here first:
+tokens, positions, the size of a batch, every pointer. ctypes gives a null pointer as an object that
+is false, never as None. The package's own `__init__` is stepped around: it imports its server-side
+helpers and costs as much time as loading a small model.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import sys
+import types
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.backends.base import ChatFormat, Choice, Info, LoadError, Part, StepError
+from models.backends.llama_batch import Batch
+from models.backends.llama_sampler import Sampler
+from models.runtime.channel import log
+from protocols.jobs import Sampling
+from protocols.worker import Load
+
+if TYPE_CHECKING:
+    from models.backends.base import Vector
+
+DEFAULT_CONTEXT = 8192
+BATCH_ROWS = 2048
+MICRO_BATCH_ROWS = 512
+_PIECE_BYTES = 512
+_LOG_WARN, _LOG_ERROR, _LOG_CONTINUED = 3, 4, 5
+_NO_MEMORY = ("out of memory", "failed to allocate", "unable to allocate", "cannot allocate")
+
+
+def _library() -> Any:
+    """The ctypes module, without the package around it."""
+    if "llama_cpp" not in sys.modules:
+        spec = importlib.util.find_spec("llama_cpp")
+        if spec is None or spec.submodule_search_locations is None:
+            raise LoadError("llama-cpp-python is not installed; run scripts/start.py to install it")
+        package = types.ModuleType("llama_cpp")
+        package.__path__ = list(spec.submodule_search_locations)
+        sys.modules["llama_cpp"] = package
+    try:
+        return importlib.import_module("llama_cpp.llama_cpp")
+    except (OSError, RuntimeError, ImportError) as error:
+        raise LoadError(f"llama.cpp could not be loaded: {error}") from error
+
+
+class _Log:
+    """Keeps llama.cpp's last complaints for error messages; the rest of its output is dropped."""
+
+    def __init__(self, lib: Any) -> None:
+        self.lines: deque[str] = deque(maxlen=20)
+        self._level = 0
+        self._callback = lib.llama_log_callback(self._take)  # must outlive the library's use of it
+        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def _take(self, level: int, text: bytes, _user: object) -> None:
+        self._level = level if level != _LOG_CONTINUED else self._level
+        line = text.decode("utf-8", "replace").strip()
+        if self._level in (_LOG_WARN, _LOG_ERROR) and len(line) > 1:
+            self.lines.append(line[:300])
+            log(line[:300])
+
+    def why(self) -> str:
+        """The first complaint since the log was made: later ones only follow from it."""
+        return self.lines[0] if self.lines else "llama.cpp gave no reason"
+
+    @property
+    def out_of_memory(self) -> bool:
+        return any(words in line.lower() for line in self.lines for words in _NO_MEMORY)
+
+
+class _Model:
+    """A model file and one context over it."""
+
+    def __init__(self, load: Load, threads: int) -> None:
+        before = _anonymous_bytes()
+        self.lib = lib = _library()
+        self.log = _Log(lib)
+        lib.llama_backend_init()
+        self.model = self._open(load)
+        self.vocab = lib.llama_model_get_vocab(self.model)
+        self.tokens: int = lib.llama_vocab_n_tokens(self.vocab)
+        if self.tokens <= 0:
+            raise LoadError("the model has no vocabulary, so it cannot read or write text")
+        self.ctx = self._context(load, threads)
+        self.memory = lib.llama_get_memory(self.ctx)
+        self.rows: int = min(lib.llama_n_batch(self.ctx), BATCH_ROWS)
+        self.batch = Batch(lib, self.rows)
+        self._pieces: dict[int, bytes] = {}
+        self._buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+        self.info = self._info(load, before)
+
+    def _open(self, load: Load) -> Any:
+        params = self.lib.llama_model_default_params()
+        params.n_gpu_layers = load.gpu_layers if self.lib.llama_supports_gpu_offload() else 0
+        model = self.lib.llama_model_load_from_file(str(load.path).encode(), params)
+        if not model:
+            raise self._error("the model file could not be loaded")
+        return model
+
+    def _context(self, load: Load, threads: int) -> Any:
+        trained = self.lib.llama_model_n_ctx_train(self.model)
+        context = min(load.context or DEFAULT_CONTEXT, trained if trained > 0 else DEFAULT_CONTEXT)
+        if 0 < context < load.context:
+            log(f"context {load.context} lowered to {context}, which the model was trained for")
+        params = self.lib.llama_context_default_params()
+        params.n_ctx = context * load.sequences
+        params.n_seq_max = load.sequences
+        params.n_batch = min(BATCH_ROWS, params.n_ctx)
+        params.n_ubatch = min(MICRO_BATCH_ROWS, params.n_batch)
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = False
+        params.flash_attn_type = self.lib.LLAMA_FLASH_ATTN_TYPE_AUTO
+        params.no_perf = True
+        if load.embedding:
+            self._for_embedding(params, context)
+        ctx = self.lib.llama_init_from_model(self.model, params)
+        if not ctx:
+            raise self._error(f"no room for {load.sequences} sequences of {context} tokens")
+        return ctx
+
+    def _for_embedding(self, params: Any, context: int) -> None:
+        """A text must fit into one micro-batch: attention looks both ways."""
+        params.embeddings = True
+        params.n_batch = params.n_ubatch = min(max(context, MICRO_BATCH_ROWS), params.n_ctx)
+        params.pooling_type = self.lib.LLAMA_POOLING_TYPE_UNSPECIFIED
+
+    def _error(self, what: str) -> LoadError:
+        return LoadError(f"{what}: {self.log.why()}", out_of_memory=self.log.out_of_memory)
+
+    def _info(self, load: Load, before: int) -> Info:
+        size: int = self.lib.llama_model_size(self.model)
+        grown = max(_anonymous_bytes() - before, 0)
+        context = min(self.lib.llama_n_ctx_seq(self.ctx), self.lib.llama_n_ctx(self.ctx))
+        # Weights are mapped from the file, unless llama.cpp rearranged them into memory of its own.
+        memory = grown if grown > size else size + grown
+        return Info(self._build(), context, load.sequences, memory, size)
+
+    def _build(self) -> str:
+        words = self.lib.llama_print_system_info().decode("utf-8", "replace")
+        features = [word.split("=")[0].split(":")[-1].strip() for word in words.split("|")]
+        return " ".join(["llama.cpp", _commit(self.lib), *filter(None, features)])
+
+    def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]:
+        raw = text.encode("utf-8", "replace")
+        room = len(raw) + 16
+        found = (ctypes.c_int32 * room)()
+        call = self.lib.llama_tokenize
+        count = call(self.vocab, raw, len(raw), found, room, start, special)
+        if count < 0:
+            found = (ctypes.c_int32 * -count)()
+            count = call(self.vocab, raw, len(raw), found, -count, start, special)
+        return list(found[: max(count, 0)])
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        piece = None if special else self._pieces.get(token)
+        if piece is None:
+            buffer = self._buffer
+            to_piece = self.lib.llama_token_to_piece
+            size = to_piece(self.vocab, token, buffer, len(buffer), 0, special)
+            if size < 0:
+                buffer = ctypes.create_string_buffer(-size)
+                size = to_piece(self.vocab, token, buffer, len(buffer), 0, special)
+            piece = buffer.raw[: max(size, 0)]
+            if not special:
+                self._pieces[token] = piece
+        return piece
+
+    def special_text(self, token: int) -> str:
+        """A control token as it is written; empty when there is no such token."""
+        if not 0 <= token < self.tokens:
+            return ""
+        return self.piece(token, special=True).decode("utf-8", "replace")
+
+    def compute(self, what: str) -> None:
+        """Run the batch. Raises StepError."""
+        status = self.lib.llama_decode(self.ctx, self.batch.native)
+        if status != 0:
+            raise StepError(f"llama.cpp could not compute {what} (status {status})")
+
+    def close(self) -> None:
+        self.lib.llama_free(self.ctx)
+        self.lib.llama_model_free(self.model)
+
+
+class LlamaBackend:
+    """A `StepBackend` on llama.cpp."""
+
+    def __init__(self, load: Load, threads: int) -> None:
+        self._native = native = _Model(load, threads)
+        self._lib = native.lib
+        if not self._lib.llama_model_has_decoder(native.model):
+            raise LoadError("this model cannot write text; it is for embeddings")
+        self._samplers: list[Sampler | None] = [None] * load.sequences
+        self.info = native.info
+        self.max_rows = native.rows
+        self.chat_format = self._read_chat_format()
+
+    def _read_chat_format(self) -> ChatFormat:
+        raw = self._lib.llama_model_chat_template(self._native.model, None)
+        template = raw.decode("utf-8", "replace") if raw else None
+        bos = self._native.special_text(self._lib.llama_vocab_bos(self._native.vocab))
+        eos = self._native.special_text(self._lib.llama_vocab_eos(self._native.vocab))
+        return ChatFormat(template, bos, eos)
+
+    def tokenize(self, text: str, *, special: bool, start: bool) -> list[int]:
+        return self._native.tokenize(text, special=special, start=start)
+
+    def valid(self, token: int) -> bool:
+        return 0 <= token < self._native.tokens
+
+    def piece(self, token: int) -> bytes:
+        return self._native.piece(token)
+
+    def is_end(self, token: int) -> bool:
+        return bool(self._lib.llama_vocab_is_eog(self._native.vocab, token))
+
+    def control_texts(self) -> frozenset[str]:
+        vocab, is_control = self._native.vocab, self._lib.llama_vocab_is_control
+        controls = (token for token in range(self._native.tokens) if is_control(vocab, token))
+        return frozenset(self._native.special_text(token) for token in controls)
+
+    def begin(self, slot: int, sampling: Sampling, seed: int) -> None:
+        self.end(slot)
+        native = self._native
+        self._samplers[slot] = Sampler(
+            self._lib, native.vocab, native.tokens, sampling, seed, memory=self.info.context
+        )
+
+    def end(self, slot: int) -> None:
+        sampler, self._samplers[slot] = self._samplers[slot], None
+        if sampler is not None:
+            sampler.close()
+
+    def keep(self, slot: int, tokens: int) -> int:
+        remove, memory = self._lib.llama_memory_seq_rm, self._native.memory
+        if tokens > 0 and remove(memory, slot, tokens, -1):
+            return tokens
+        remove(memory, slot, -1, -1)  # recurrent models cannot go back to the middle
+        return 0
+
+    def step(self, parts: Sequence[Part]) -> list[Choice]:
+        rows = self._fill(parts)
+        self._native.compute(f"a step of {self._native.batch.used} tokens")
+        choices = []
+        for part, row in zip(parts, rows, strict=True):
+            if part.choose:
+                sampler = self._samplers[part.slot]
+                assert sampler is not None
+                position = part.start + len(part.tokens)
+                choices.append(sampler.choose(self._logits(row), position))
+        return choices
+
+    def _fill(self, parts: Sequence[Part]) -> list[int]:
+        """Fill the batch; the row of the last token of each part."""
+        batch, rows = self._native.batch, []
+        batch.clear()
+        for part in parts:
+            end = part.start + len(part.tokens)
+            if not part.tokens or end > self.info.context or not 0 <= part.slot < self.info.slots:
+                raise StepError(f"tokens {part.start} to {end} do not fit into slot {part.slot}")
+            if batch.used + len(part.tokens) > self.max_rows:
+                raise StepError(f"a step has room for {self.max_rows} tokens")
+            rows.append(batch.add(part.slot, part.start, part.tokens, out=part.choose))
+        return rows
+
+    def _logits(self, row: int) -> Vector:
+        pointer = self._lib.llama_get_logits_ith(self._native.ctx, row)
+        if not pointer:
+            raise StepError("llama.cpp computed no logits for a row that asked for them")
+        return _floats(pointer, self._native.tokens)
+
+    def close(self) -> None:
+        for slot in range(len(self._samplers)):
+            self.end(slot)
+        self._native.close()
+
+
+def _floats(pointer: Any, count: int) -> Vector:
+    """A view of native memory, good until the next step."""
+    address = ctypes.addressof(pointer.contents)
+    return np.frombuffer((ctypes.c_float * count).from_address(address), dtype=np.float32)
+
+
+def _commit(lib: Any) -> str:
+    """The commit of the compute library; the bindings do not name it."""
+    folder = Path(lib.__file__).parent / "lib"
+    for name in ("libggml-base.so", "libggml-base.dylib"):
+        if (folder / name).exists():
+            ask = ctypes.CDLL(str(folder / name)).ggml_commit
+            ask.restype = ctypes.c_char_p
+            return str((ask() or b"unknown").decode("ascii", "replace"))
+    return "unknown"
+
+
+def _anonymous_bytes() -> int:
+    """Memory of this process that is not a mapped file; 0 where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    for line in status.splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+class LlamaEmbedder:
+    """An `Embedder` on llama.cpp; pooling as the model says, else the mean."""

@@ -393,3 +393,17 @@ class JobWhy(msgspec.Struct, frozen=True):
 
     id: str
     events: tuple[EventEntry, ...]
+
+
+class LogTail(msgspec.Struct, frozen=True):
+    """GET /node/v1/logs?lines=N: the end of the node's log, oldest line first."""
+
+    file: str
+    lines: tuple[str, ...]
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """DELETE /node/v1/models/{name}: 0 bytes when the file belongs to somebody else."""
+
+    name: str
+    freed: int

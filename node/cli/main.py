@@ -1,0 +1,93 @@
+"""The `node` and `kith` programs: choose the command, load only its module, say errors in one line.
+
+Exit codes: 0 done; 1 it failed; 2 wrong usage; 3 no node runs; 4 not found; 5 refused; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from node.cli.errors import CliError
+
+#: command → (module, one line of help), in the order of `kith --help`.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "start": ("node.cli.start", "start the node"),
+    "stop": ("node.cli.stop", "stop the node"),
+    "status": ("node.cli.status", "what runs, where, and what leaves this machine"),
+    "tui": ("node.cli.tui", "open the terminal interface"),
+    "chat": ("node.cli.chat", "ask a model: one question, a pipe, or a conversation"),
+    "models": ("node.cli.models", "list, add, pull, adopt, show, remove, load, unload, default"),
+    "identity": ("node.cli.identity", "show, back up, restore, rotate your keys; your devices"),
+    "grants": ("node.cli.grants", "API keys for programs: new, list, revoke"),
+    "why": ("node.cli.why", "how one answer came about"),
+    "audit": ("node.cli.audit", "what the node did: list, verify"),
+    "logs": ("node.cli.logs", "the node's log"),
+    "config": ("node.cli.config", "the settings in force, and where to change them"),
+    "doctor": ("node.cli.doctor", "look for problems, and say how to mend them"),
+    "help": ("node.cli.help", "this text, or the help of one command"),
+}
+
+
+def run() -> int:
+    """The `node` program: our commands, everything else to the next `node` on PATH."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] not in COMMANDS:
+        from node.cli.passing import pass_on
+
+        pass_on(Path(sys.argv[0]), arguments)
+    return guarded("node", arguments)
+
+
+def run_kith() -> int:
+    """The `kith` program: the same commands, and nothing is passed on."""
+    return guarded("kith", sys.argv[1:])
+
+
+def guarded(program: str, arguments: list[str]) -> int:
+    """Run one command line; every error that a person can mend is one line on stderr."""
+    try:
+        return execute(program, arguments)
+    except CliError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def execute(program: str, arguments: list[str]) -> int:
+    if arguments[:1] in (["--version"], ["-V"]):
+        from importlib.metadata import version
+
+        print(f"kith {version('kith-node')}")
+        return 0
+    if not arguments or arguments[0] in ("--help", "-h"):
+        arguments = ["help"]
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise CliError(f"there is no command '{name}'; see `{program} help`", exit_code=2)
+    module = importlib.import_module(COMMANDS[name][0])
+    parser = argparse.ArgumentParser(
+        prog=f"{program} {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--home", type=Path, help="the home folder (default: $KITH_HOME or the platform's)"
+    )
+    module.add_arguments(parser)
+    options = parser.parse_args(rest)
+    options.program = program
+    return int(module.run(options) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(run_kith())

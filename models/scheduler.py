@@ -3,21 +3,22 @@
 Every step holds one row for each answer that is running and, in what room is left, chunks of the
 prompts that are not yet read. It knows nothing of llama.cpp: only `StepBackend`.
 
-A slot keeps its state when its request ends. A new prompt goes to the slot that shares the longest
-beginning with it, within the same scope only: whose prompts are already computed shows in the
-time to the first token, and must not show to others.
+A slot keeps its state when its request ends, and a new prompt goes to the slot that shares the
+longest beginning with it, within one scope: whose prompts are already computed shows in the time to
+the first token, and must not show to others.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from secrets import randbits
 from time import monotonic
 
 from models.backends.base import Choice, Part, RequestError, StepBackend, StepError
 from models.runtime.pace import Pace
 from models.runtime.prompts import Prompt, Prompter
+from models.runtime.slots import Slot, best_slot
 from models.runtime.text import TextStream
 from protocols.jobs import (
     Count,
@@ -43,7 +44,6 @@ class _Task:
 
     job: str
     prompt: Prompt
-    sampling: Sampling
     seed: int
     scope: str
     text: TextStream
@@ -53,34 +53,42 @@ class _Task:
     generated: int = 0
     cached: int = 0
 
+    @property
+    def sampling(self) -> Sampling:
+        return self.prompt.sampling
+
     def usage(self) -> Usage:
         return Usage(len(self.prompt.tokens), self.generated, self.cached)
 
     def timings(self) -> Timings:
         now = monotonic()
+        admitted = self.admitted or now
         first = self.first or now
-        return Timings(
-            queued_s=(self.admitted or now) - self.arrived,
-            prompt_s=first - self.admitted if self.admitted else 0.0,
-            generate_s=now - first,
-        )
+        return Timings(admitted - self.arrived, first - admitted, now - first)
 
 
 @dataclass(slots=True)
-class _Slot:
-    """One sequence of the backend: what is computed in it, and who uses it."""
+class _Run:
+    """A request in its slot."""
 
-    index: int
-    kv: list[int] = field(default_factory=list)
-    scope: str = ""
-    task: _Task | None = None
+    task: _Task
+    slot: Slot
     last: int | None = None  # the token to decode next; None while the prompt is being read
-    used: float = 0.0
 
     @property
     def unread(self) -> int:
-        assert self.task is not None
-        return len(self.task.prompt.tokens) - len(self.kv)
+        return len(self.task.prompt.tokens) - len(self.slot.kv)
+
+    def decode(self) -> Part:
+        """The step of an answer that is running."""
+        last = () if self.last is None else (self.last,)
+        return Part(self.slot.index, len(self.slot.kv), last, True)
+
+    def read(self, room: int) -> Part:
+        """A step through the prompt, of at most `room` tokens."""
+        done = len(self.slot.kv)
+        chunk = self.task.prompt.tokens[done : done + room]
+        return Part(self.slot.index, done, chunk, len(chunk) == self.unread)
 
 
 class Scheduler:
@@ -90,16 +98,17 @@ class Scheduler:
         self._backend = backend
         self._context = backend.info.context
         self._prompter = Prompter(backend)
-        self._slots = [_Slot(index) for index in range(backend.info.slots)]
+        self._slots = [Slot(index) for index in range(backend.info.slots)]
+        self._runs: list[_Run] = []  # in the order of their admission
         self._queue: deque[_Task] = deque()
         self._bound = queue
         self._pace = Pace(backend.info.file_bytes)
         self._events: list[tuple[str, Event]] = []
-        self._parts: list[Part] | None = None  # the next step; None when it must be planned anew
+        self._planned: list[tuple[_Run, Part]] | None = None
 
     @property
     def running(self) -> int:
-        return sum(slot.task is not None for slot in self._slots)
+        return len(self._runs)
 
     @property
     def waiting(self) -> int:
@@ -120,20 +129,27 @@ class Scheduler:
 
     def _submit(self, job: str, work: Work, scope: str) -> None:
         if isinstance(work, Embed):
-            raise RequestError(
-                "bad_request", "this model was loaded to write text, not to embed it"
-            )
-        if not isinstance(work, Count) and len(self._queue) >= self._bound:
-            raise RequestError("overloaded", f"{self._bound} requests are waiting", retry=True)
-        prompt = self._prompter.prompt(work)
+            raise RequestError("bad_request", "this model writes text; it was not loaded to embed")
         if isinstance(work, Count):
-            self._send(job, Started(len(prompt.tokens)))
-            self._send(job, Ended("stop", Usage(len(prompt.tokens), 0)))
+            tokens = self._prompter.count(work.messages)
+            self._send(job, Started(tokens))
+            self._send(job, Ended("stop", Usage(tokens, 0)))
             return
-        seed = work.sampling.seed if work.sampling.seed is not None else randbits(32)
-        text = TextStream(work.sampling.stop, self._backend.piece)
-        self._queue.append(_Task(job, prompt, prompt.sampling, seed, scope, text, monotonic()))
-        self._parts = None
+        if self._knows(job):
+            return  # the same id is the same job, and it is being done
+        if len(self._queue) >= self._bound:
+            raise RequestError(
+                "overloaded", f"{self._bound} requests are waiting for this model", retry=True
+            )
+        prompt = self._prompter.prompt(work)
+        seed = randbits(32) if prompt.sampling.seed is None else prompt.sampling.seed
+        text = TextStream(prompt.sampling.stop, self._backend.piece)
+        self._queue.append(_Task(job, prompt, seed, scope, text, monotonic()))
+        self._planned = None
+
+    def _knows(self, job: str) -> bool:
+        tasks = [*self._queue, *(run.task for run in self._runs)]
+        return any(task.job == job for task in tasks)
 
     def cancel(self, job: str) -> None:
         for task in self._queue:
@@ -141,155 +157,120 @@ class Scheduler:
                 self._queue.remove(task)
                 self._send(job, Ended("cancelled", task.usage(), task.timings()))
                 return
-        for slot in self._slots:
-            if slot.task is not None and slot.task.job == job:
-                self._finish(slot, "cancelled")
+        for run in self._runs:
+            if run.task.job == job:
+                self._finish(run, "cancelled")
                 return
 
     def predict(self) -> float:
-        return self._pace.predict(*self._load(self._next()))
+        return self._pace.predict(*_load(self._next()))
 
     def step(self) -> None:
-        parts, self._parts = self._next(), None
-        if not parts:
+        planned, self._planned = self._next(), None
+        if not planned:
             return
-        began = monotonic()
+        load, began = _load(planned), monotonic()
         try:
-            choices = iter(self._backend.step(parts))
+            choices = iter(self._backend.step([part for _, part in planned]))
         except StepError as error:
-            self._give_up(parts, str(error))
+            self._give_up([run for run, _ in planned], str(error))
             return
-        self._pace.learn(*self._load(parts), monotonic() - began)
-        for part in parts:
-            slot = self._slots[part.slot]
-            slot.kv.extend(part.tokens)
+        self._pace.learn(*load, monotonic() - began)
+        for run, part in planned:
+            run.slot.kv.extend(part.tokens)
             if part.choose:
-                self._advance(slot, next(choices))
+                self._advance(run, next(choices))
 
-    def _next(self) -> list[Part]:
-        if self._parts is None:
-            self._admit()
-            self._parts = self._plan()
-        return self._parts
+    def _next(self) -> list[tuple[_Run, Part]]:
+        """The next step, planned once."""
+        if self._planned is None:
+            while self._queue and self._start(self._queue[0]):
+                self._queue.popleft()
+            self._planned = self._plan()
+        return self._planned
 
-    def _load(self, parts: list[Part]) -> tuple[int, int]:
-        """How many rows decode, and how many tokens of prompts there are besides."""
-        decoding = sum(self._slots[part.slot].last is not None for part in parts)
-        return decoding, sum(len(part.tokens) for part in parts) - decoding
-
-    def _plan(self) -> list[Part]:
+    def _plan(self) -> list[tuple[_Run, Part]]:
         """One row for every running answer, then as much of the prompts as the step should take."""
-        parts = [
-            Part(slot.index, len(slot.kv), (slot.last,), True)
-            for slot in self._slots
-            if slot.task is not None and slot.last is not None
-        ]
-        reading = [slot for slot in self._slots if slot.task is not None and slot.last is None]
-        if not reading:
-            return parts
-        room = self._pace.chunk(bool(parts), self._backend.max_rows - len(parts))
-        for slot in sorted(reading, key=_admitted):
-            if room <= 0:
-                break
-            assert slot.task is not None
-            done, count = len(slot.kv), min(slot.unread, room)
-            chunk = slot.task.prompt.tokens[done : done + count]
-            parts.append(Part(slot.index, done, chunk, count == slot.unread))
-            room -= count
-        return parts
+        planned = [(run, run.decode()) for run in self._runs if run.last is not None]
+        reading = [run for run in self._runs if run.last is None]
+        if reading:
+            room = self._pace.chunk(bool(planned), self._backend.max_rows - len(planned))
+            for run in reading:
+                if room > 0:
+                    part = run.read(room)
+                    planned.append((run, part))
+                    room -= len(part.tokens)
+        return planned
 
-    def _admit(self) -> None:
-        while self._queue:
-            free = [slot for slot in self._slots if slot.task is None]
-            if not free:
-                return
-            self._start(self._queue.popleft(), free)
-
-    def _start(self, task: _Task, free: list[_Slot]) -> None:
+    def _start(self, task: _Task) -> bool:
+        """Give a waiting request a slot; False when there is none."""
         tokens = task.prompt.tokens
-        slot = max(free, key=lambda each: (_shared(each, task), -each.used))
+        slot = best_slot(self._slots, tokens, task.scope)
+        if slot is None:
+            return False
         try:
             self._backend.begin(slot.index, task.sampling, task.seed)
         except RequestError as error:
             self._send(task.job, Failed(error.code, str(error), error.retry))
-            return
-        # The last token is always computed again: its row is what the first choice is made from.
-        wanted = min(_shared(slot, task), len(tokens) - 1)
+            return True
+        # The last token is always computed again: the first choice is made from its row.
+        wanted = min(slot.shared(tokens, task.scope), len(tokens) - 1)
         task.cached = self._backend.keep(slot.index, wanted) if slot.kv else 0
         del slot.kv[task.cached :]
         task.admitted = slot.used = monotonic()
-        slot.task, slot.last, slot.scope = task, None, task.scope
+        slot.busy, slot.scope = True, task.scope
+        run = _Run(task, slot)
+        self._runs.append(run)
         self._send(task.job, Started(len(tokens), task.cached, task.seed))
         if task.prompt.echo is not None:
             self._send(task.job, Piece(task.prompt.echo, tuple(tokens)))
         if task.sampling.max_tokens == 0:
-            self._finish(slot, "length")
+            self._finish(run, "length")
+        return True
 
-    def _advance(self, slot: _Slot, choice: Choice) -> None:
-        task = slot.task
-        assert task is not None
+    def _advance(self, run: _Run, choice: Choice) -> None:
+        task = run.task
         task.first = task.first or monotonic()
         if choice.token is None or self._backend.is_end(choice.token):
-            self._finish(slot, "stop")
+            self._finish(run, "stop")
             return
         task.generated += 1
-        slot.last = choice.token
+        run.last = choice.token
         piece = task.text.add(choice.token, choice.logprob)
         if piece is not None:
             self._send(task.job, piece)
         if task.text.stopped is not None:
-            self._finish(slot, "stop")
-        elif task.generated == task.sampling.max_tokens or len(slot.kv) >= self._context:
-            self._finish(slot, "length")
+            self._finish(run, "stop")
+        elif task.generated == task.sampling.max_tokens or len(run.slot.kv) >= self._context:
+            self._finish(run, "length")
 
-    def _finish(self, slot: _Slot, reason: FinishReason) -> None:
-        task = slot.task
-        assert task is not None
+    def _finish(self, run: _Run, reason: FinishReason) -> None:
+        task = run.task
         piece = task.text.finish()
         if piece is not None:
             self._send(task.job, piece)
-        stop = task.text.stopped
-        self._send(task.job, Ended(reason, task.usage(), task.timings(), stop))
-        self._release(slot)
+        self._send(task.job, Ended(reason, task.usage(), task.timings(), task.text.stopped))
+        self._release(run)
 
-    def _give_up(self, parts: list[Part], why: str) -> None:
+    def _give_up(self, runs: list[_Run], why: str) -> None:
         """A step failed: nothing is known about its slots, so they start empty again."""
-        for part in parts:
-            slot = self._slots[part.slot]
-            assert slot.task is not None
-            self._send(slot.task.job, Failed("internal", why, retry=True))
-            self._backend.keep(slot.index, 0)
-            slot.kv.clear()
-            self._release(slot)
+        for run in runs:
+            self._send(run.task.job, Failed("internal", why, retry=True))
+            self._backend.keep(run.slot.index, 0)
+            run.slot.kv.clear()
+            self._release(run)
 
-    def _release(self, slot: _Slot) -> None:
-        self._backend.end(slot.index)
-        self._parts = None
-        slot.task, slot.last, slot.used = None, None, monotonic()
+    def _release(self, run: _Run) -> None:
+        self._backend.end(run.slot.index)
+        self._runs.remove(run)
+        run.slot.busy, run.slot.used = False, monotonic()
+        self._planned = None
 
     def _send(self, job: str, event: Event) -> None:
         self._events.append((job, event))
 
 
-def _admitted(slot: _Slot) -> float:
-    return slot.task.admitted if slot.task is not None else 0.0
-
-
-def _shared(slot: _Slot, task: _Task) -> int:
-    """How many tokens at the beginning of the prompt this slot has computed already."""
-    return common_prefix(slot.kv, task.prompt.tokens) if slot.scope == task.scope else 0
-
-
-def common_prefix(one: list[int], other: list[int]) -> int:
-    """The length of the longest common beginning, by bisection over slice comparisons."""
-    high = min(len(one), len(other))
-    if one[:high] == other[:high]:
-        return high
-    low = 0
-    while low < high - 1:
-        middle = (low + high) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+def _load(planned: list[tuple[_Run, Part]]) -> tuple[int, int]:
+    """How many rows decode, and how many tokens of prompts there are besides."""
+    decoding = sum(run.last is not None for run, _ in planned)
+    return decoding, sum(len(part.tokens) for _, part in planned) - decoding

@@ -45,7 +45,45 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-_FILTERS = ["abs", "attr", "batch", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "safe", "select", "selectattr", "sort", "string", "sum", "title", "trim", "unique", "upper"]
+_FILTERS = [
+    "abs",
+    "attr",
+    "batch",
+    "capitalize",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "sort",
+    "string",
+    "sum",
+    "title",
+    "trim",
+    "unique",
+    "upper",
+]
 
 
 class _TooLong(BaseException):
@@ -196,7 +234,38 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 _TEXT_METHODS = frozenset(
-    ["capitalize", "casefold", "count", "endswith", "find", "index", "isalnum", "isalpha", "isdigit", "islower", "isspace", "istitle", "isupper", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "rfind", "rindex", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper"]
+    [
+        "capitalize",
+        "casefold",
+        "count",
+        "endswith",
+        "find",
+        "index",
+        "isalnum",
+        "isalpha",
+        "isdigit",
+        "islower",
+        "isspace",
+        "istitle",
+        "isupper",
+        "lower",
+        "lstrip",
+        "partition",
+        "removeprefix",
+        "removesuffix",
+        "rfind",
+        "rindex",
+        "rpartition",
+        "rsplit",
+        "rstrip",
+        "split",
+        "splitlines",
+        "startswith",
+        "strip",
+        "swapcase",
+        "title",
+        "upper",
+    ]
 )
 
 
@@ -205,7 +274,7 @@ def _text_method(owner: str, name: str, args: tuple[Any, ...], kwargs: dict[str,
     if name == "replace":
         return _replace(owner, *args, **kwargs)
     if name == "join":
-        return _join(*args, d=owner)
+        return _join(args[0], owner)
     if name == "format":
         return _format(owner, args, kwargs)
     if name not in _TEXT_METHODS:
@@ -272,11 +341,12 @@ def _join(value: Any, d: str = "", attribute: str | None = None) -> str:
     return str(d).join(texts)
 
 
-def _replace(value: Any, old: str, new: str, count: int = -1) -> str:
+def _replace(value: Any, old: str, new: str, count: int | None = None) -> str:
     text = str(value)
-    found = text.count(old) if count is None or count < 0 else min(text.count(old), count)
+    most = -1 if count is None else count
+    found = text.count(old) if most < 0 else min(text.count(old), most)
     _check_size(len(text) + found * max(len(new) - len(old), 0))
-    return text.replace(old, new, -1 if count is None else count)
+    return text.replace(old, new, most)
 
 
 def _indent(value: Any, width: int = 4, first: bool = False, blank: bool = False) -> str:

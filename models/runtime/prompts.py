@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from models.backends.base import RequestError, StepBackend
 from models.runtime.checks import check_sampling
-from protocols.jobs import Chat, Complete, Count, Embed, Message, Sampling, Work
+from protocols.jobs import Chat, Complete, Message, Sampling
 
 if TYPE_CHECKING:
     from models.templates import ChatTemplate
@@ -36,12 +36,8 @@ class Prompter:
         self._backend = backend
         self._context = backend.info.context
 
-    def prompt(self, work: Work) -> Prompt:
-        """The prompt of a chat, a completion or a count."""
-        if isinstance(work, Embed):
-            raise RequestError("bad_request", "a request to embed has no prompt")
-        if isinstance(work, Count):
-            return Prompt(self._chat(work.messages), Sampling())
+    def prompt(self, work: Chat | Complete) -> Prompt:
+        """The prompt of a chat or a completion, and what its answer must keep to."""
         check_sampling(work.sampling)
         sampling = _with_grammar(work.sampling)
         if isinstance(work, Chat):
@@ -53,6 +49,10 @@ class Prompter:
         tokens = self._complete(work.prompt)
         self._check_fits(len(tokens))
         return Prompt(tokens, sampling, self._echo(work, tokens) if work.echo else None)
+
+    def count(self, messages: tuple[Message, ...]) -> int:
+        """How many tokens these messages are as a prompt."""
+        return len(self._chat(messages))
 
     @cached_property
     def _template(self) -> ChatTemplate:

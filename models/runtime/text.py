@@ -80,14 +80,19 @@ class TextStream:
         return self._make(text, ready)
 
     def _make(self, text: str, held: list[_Held]) -> Piece:
-        logprobs = tuple(self._logprob(item) for item in held if item.logprob is not None)
+        logprobs = tuple(
+            self._logprob(item.raw, item.logprob) for item in held if item.logprob is not None
+        )
         return Piece(text, tuple(item.token for item in held), logprobs)
 
-    def _logprob(self, item: _Held) -> TokenLogprob:
-        assert item.logprob is not None
+    def _logprob(self, raw: bytes, logprob: Logprob) -> TokenLogprob:
         top = tuple(
-            (raw.decode("utf-8", "replace"), value, raw)
-            for token, value in item.logprob.top
-            for raw in (self._piece(token),)
+            (_shown(other), value, other)
+            for token, value in logprob.top
+            for other in (self._piece(token),)
         )
-        return TokenLogprob(item.raw.decode("utf-8", "replace"), item.logprob.chosen, item.raw, top)
+        return TokenLogprob(_shown(raw), logprob.chosen, raw, top)
+
+
+def _shown(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

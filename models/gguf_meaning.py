@@ -61,7 +61,10 @@ def _check_bounds(header: GgufHeader) -> None:
         key = header.own(name)
         value = header.metadata.get(key)
         numbers = header.integers(key)
-        if value is not None and not numbers:
+        array = header.array(key)
+        if array is not None and array.item_type in INT_TYPES and array.count:
+            pass  # one entry per layer
+        elif value is not None and not numbers:
             raise BadModel(f"{key} is not a whole number")
         for number in numbers:
             if not low <= number <= high:

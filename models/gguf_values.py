@@ -32,8 +32,8 @@ MAX_STRINGS: Final = 4 << 20  # strings in all arrays together; the largest voca
 MAX_ARRAY_ITEMS: Final = 64 << 20  # of a fixed-size type
 KEPT_STRING_BYTES: Final = 4096  # longer strings are checked and passed over, not kept
 KEPT_ARRAY_ITEMS: Final = 1024
-# Arrays with one entry per layer, which the estimate of memory needs.
-KEPT_ARRAYS: Final = (".attention.head_count", ".attention.head_count_kv")
+# Arrays with one entry per layer, which are checked and which the estimate of memory needs.
+KEPT_ARRAYS: Final = (".attention.head_count", ".attention.head_count_kv", ".feed_forward_length")
 _CHECKED_FOR_NAN: Final = "tokenizer.ggml.scores"
 
 

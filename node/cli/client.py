@@ -52,13 +52,15 @@ class Client:
         except msgspec.MsgspecError as error:
             raise CliError(f"the node answered something else than expected: {error}") from error
 
-    def events(self, method: str, path: str, body: Any = None, *, event: type[T]) -> Iterator[T]:
+    def events(
+        self, method: str, path: str, body: Any = None, *, decoder: msgspec.json.Decoder[T]
+    ) -> Iterator[T]:
         """The events of a stream as they come. Closing the iterator closes the connection."""
         with self._request(method, path, body) as response:
             for data in _event_data(response):
                 if data == b"[DONE]":
                     return
-                yield msgspec.json.decode(data, type=event)
+                yield decoder.decode(data)
 
     @contextmanager
     def _request(self, method: str, path: str, body: Any) -> Iterator[http.client.HTTPResponse]:
@@ -81,7 +83,7 @@ class Client:
             yield response
         except (ConnectionError, socket.gaierror, http.client.HTTPException) as error:
             raise CliError(
-                f"the node stopped answering ({error or type(error).__name__}): "
+                f"the node stopped answering ({str(error) or type(error).__name__}): "
                 "see `node logs`, start it again with `node start`",
                 exit_code=NOT_RUNNING,
             ) from error

@@ -1,0 +1,204 @@
+"""The models on this machine.
+
+examples:
+  node models list
+  node models add ~/models/qwen3-4b.gguf
+  node models pull hf:owner/repo/file.gguf
+  node models adopt                       what Ollama, LM Studio and the hub's cache already hold
+  node models show qwen3-4b
+  node models default qwen3-4b
+  node models rm qwen3-4b
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from urllib.parse import quote
+
+from node.cli.client import Client
+from node.cli.lifecycle import connect
+from node.cli.output import say, show_json, size, table, when
+from node.cli.progress import follow
+from protocols.http.control import (
+    AddModel,
+    Adopted,
+    AdoptModels,
+    ModelEntry,
+    ModelList,
+    PullModel,
+    SetDefault,
+    Transfer,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="every model, its size and state")
+    add = actions.add_parser("add", help="a file or folder on this machine; it stays where it is")
+    add.add_argument("path")
+    add.add_argument("--copy", action="store_true", help="keep a copy of our own")
+    pull = actions.add_parser(
+        "pull", help="an URL, or hf:owner/repo/file.gguf; resumes where it was"
+    )
+    pull.add_argument("ref")
+    pull.add_argument("--sha256", help="refuse the file unless it has this hash")
+    for sub in (add, pull):
+        sub.add_argument("--name", help="another name for it")
+    adopt = actions.add_parser("adopt", help="models that other programs keep on this machine")
+    adopt.add_argument(
+        "source", nargs="?", default="all", choices=["all", "ollama", "huggingface", "lmstudio"]
+    )
+    adopt.add_argument("--folder", help="look here instead of the program's usual folder")
+    adopt.add_argument("--dry-run", action="store_true", help="only say what would be adopted")
+    named = [
+        actions.add_parser("show", help="all that is known about one"),
+        actions.add_parser("rm", help="forget it, and delete the file if it is ours"),
+        actions.add_parser("load", help="into memory now"),
+        actions.add_parser("unload", help="out of memory"),
+    ]
+    for sub in named:
+        sub.add_argument("name")
+    default = actions.add_parser(
+        "default", help="show or set the model that answers unnamed requests"
+    )
+    default.add_argument("name", nargs="?")
+    for sub in (listing, add, pull, adopt, default, *named):
+        sub.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    client = connect(options)
+    {
+        "list": _list,
+        "add": _add,
+        "pull": _pull,
+        "adopt": _adopt,
+        "show": _show,
+        "rm": _remove,
+        "load": _load,
+        "unload": _load,
+        "default": _default,
+    }[options.action](client, options)
+    return 0
+
+
+def _path(name: str, verb: str = "") -> str:
+    return f"/node/v1/models/{quote(name, safe='')}{verb}"
+
+
+def _list(client: Client, options: argparse.Namespace) -> None:
+    listed = client.call("GET", "/node/v1/models", answer=ModelList)
+    if options.json:
+        show_json(listed.models)
+        return
+    rows = [
+        [
+            ("* " if m.default else "  ") + m.name,
+            size(m.size),
+            m.quantisation,
+            m.fits,
+            _state(m),
+            m.cid[:16] + "…",
+        ]
+        for m in listed.models
+    ]
+    table(rows, head=["  name", "size", "quant", "fits", "state", "cid"])
+
+
+def _state(model: ModelEntry) -> str:
+    return f"{model.state}, starter" if model.starter else model.state
+
+
+def _add(client: Client, options: argparse.Namespace) -> None:
+    path = str(Path(options.path).expanduser().absolute())
+    body = AddModel(path=path, name=options.name, copy=options.copy)
+    _finish(client, client.call("POST", "/node/v1/models/add", body, answer=Transfer), options)
+
+
+def _pull(client: Client, options: argparse.Namespace) -> None:
+    body = PullModel(ref=options.ref, name=options.name, sha256=options.sha256)
+    _finish(client, client.call("POST", "/node/v1/models/pull", body, answer=Transfer), options)
+
+
+def _finish(client: Client, transfer: Transfer, options: argparse.Namespace) -> None:
+    done = follow(client, transfer)
+    model = client.call("GET", _path(done.model), answer=ModelEntry)
+    if options.json:
+        show_json(model)
+    else:
+        say(f"{model.name}: {size(model.size)}, {model.architecture} {model.quantisation}".rstrip())
+        say(f"try it: node chat -m {model.name} hello")
+
+
+def _adopt(client: Client, options: argparse.Namespace) -> None:
+    folder = str(Path(options.folder).expanduser().absolute()) if options.folder else None
+    body = AdoptModels(source=options.source, folder=folder, dry_run=options.dry_run)
+    adopted = client.call("POST", "/node/v1/models/adopt", body, answer=Adopted)
+    if options.json:
+        show_json(adopted.models)
+    elif not adopted.models:
+        say("nothing found; `node models adopt --folder DIR` looks elsewhere")
+    else:
+        rows = [
+            [m.state, m.name, size(m.size), m.source, m.reason or m.path] for m in adopted.models
+        ]
+        table(rows, head=["", "name", "size", "from", ""])
+
+
+def _show(client: Client, options: argparse.Namespace) -> None:
+    model = client.call("GET", _path(options.name), answer=ModelEntry)
+    if options.json:
+        show_json(model)
+        return
+    count = f"{model.parameters / 1e6:,.1f} million" if model.parameters else "unknown"
+    rows = [
+        ("name", model.name + ("  (the built-in starter: tiny, for first steps)" if model.starter else "")),
+        ("cid", model.cid),
+        ("kind", model.kind + (", embeddings" if model.embedding else "")),
+        ("architecture", model.architecture or "unknown"),
+        ("parameters", count),
+        ("quantisation", model.quantisation or "unknown"),
+        ("context", f"{model.context_length} tokens" if model.context_length else "unknown"),
+        ("chat template", "yes" if model.chat_template else "no; a plain one is used"),
+        ("licence", model.licence or "not stated"),
+        ("size", size(model.size)),
+        ("memory", f"needs {size(model.memory_needed)}; fits: {model.fits}. {model.fit_reason}"),
+        ("state", model.state + (", default" if model.default else "")),
+        ("label", model.label),
+        ("source", model.source),
+        ("kept as", {"own": "a file of our own", "linked": "a link", "reference": "a reference"}[model.storage]),
+        ("path", model.path),
+        ("added", when(model.added_at)),
+    ]  # fmt: skip
+    for name, text in rows:
+        say(f"{name:<14} {text}")
+
+
+def _remove(client: Client, options: argparse.Namespace) -> None:
+    freed = client.call("DELETE", _path(options.name), answer=dict[str, int])
+    if options.json:
+        show_json(freed)
+    else:
+        say(f"removed {options.name}; {size(freed.get('freed', 0))} freed")
+
+
+def _load(client: Client, options: argparse.Namespace) -> None:
+    model = client.call("POST", _path(options.name, f"/{options.action}"), answer=ModelEntry)
+    if options.json:
+        show_json(model)
+    else:
+        say(f"{model.name}: {model.state}")
+
+
+def _default(client: Client, options: argparse.Namespace) -> None:
+    if options.name:
+        model = client.call(
+            "PUT", "/node/v1/models/default", SetDefault(options.name), answer=ModelEntry
+        )
+    else:
+        model = client.call("GET", _path("default"), answer=ModelEntry)
+    if options.json:
+        show_json(model)
+    else:
+        say(f"default: {model.name}")

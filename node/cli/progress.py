@@ -1,0 +1,66 @@
+"""A transfer on the screen: a moving line on a terminal, a few plain lines in a pipe."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+import msgspec
+
+from node.cli.client import Client
+from node.cli.errors import CliError
+from node.cli.output import clean, duration, size
+from protocols.http.control import Transfer
+
+FINISHED = {"done", "failed", "stopped"}
+PLAIN_EVERY_S = 10.0
+_transfers: msgspec.json.Decoder[Transfer] = msgspec.json.Decoder(Transfer)
+
+
+def follow(client: Client, transfer: Transfer) -> Transfer:
+    """Show the transfer until it ends. Ctrl-C stops it; what came stays for the next try."""
+    terminal = sys.stderr.isatty()
+    told = time.monotonic()
+    try:
+        if transfer.state not in FINISHED:
+            path = f"/node/v1/transfers/{transfer.id}/events"
+            for transfer in client.events("GET", path, decoder=_transfers):
+                if terminal:
+                    _draw(transfer)
+                elif time.monotonic() - told >= PLAIN_EVERY_S:
+                    told = time.monotonic()
+                    print(line_of(transfer, 100), file=sys.stderr)
+                if transfer.state in FINISHED:
+                    break
+    except KeyboardInterrupt:
+        client.call("DELETE", f"/node/v1/transfers/{transfer.id}", answer=Transfer)
+        print("\nstopped; the same command goes on where it was", file=sys.stderr)
+        raise
+    finally:
+        if terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    if transfer.state != "done":
+        raise CliError(transfer.message or f"the {transfer.kind} was {transfer.state}")
+    return transfer
+
+
+def _draw(transfer: Transfer) -> None:
+    width = shutil.get_terminal_size().columns - 1
+    print("\r\x1b[K" + line_of(transfer, width), end="", file=sys.stderr, flush=True)
+
+
+def line_of(transfer: Transfer, width: int) -> str:
+    """e.g. `qwen3-4b  41 % [######·········]  1.1 GB of 2.6 GB  6.1 MB/s  4 min 2 s left`"""
+    if transfer.state != "running" or not transfer.total:
+        text = transfer.message or transfer.state
+        return clean(
+            f"{transfer.name}  {text}  {size(transfer.done) if transfer.done else ''}"
+        ).rstrip()[:width]
+    share = min(1.0, transfer.done / transfer.total)
+    left = f"{duration(transfer.eta_s)} left" if transfer.eta_s is not None else "stalled"
+    tail = f"{size(transfer.done)} of {size(transfer.total)}  {size(transfer.rate)}/s  {left}"
+    head = f"{clean(transfer.name)}  {share * 100:3.0f} %"
+    room = width - len(head) - len(tail) - 6
+    bar = f"[{'#' * int(room * share)}{'.' * (room - int(room * share))}]" if room >= 8 else ""
+    return f"{head} {bar}  {tail}"[:width]

@@ -1,0 +1,31 @@
+"""How one answer came about: who asked, the rule, the label, the target, retries, the end.
+
+examples:
+  node why job_01hx…          the id is in the X-Kith-Job header and in the conversation
+"""
+
+from __future__ import annotations
+
+import argparse
+from urllib.parse import quote
+
+from node.cli.audit import show_event
+from node.cli.lifecycle import connect
+from node.cli.output import show_json
+from protocols.http.control import JobWhy
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", help="a job's id")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    client = connect(options)
+    why = client.call("GET", f"/node/v1/jobs/{quote(options.id, safe='')}", answer=JobWhy)
+    if options.json:
+        show_json(why)
+    else:
+        for event in why.events:
+            show_event(event)
+    return 0

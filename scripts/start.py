@@ -30,7 +30,6 @@ def main(words: list[str]) -> int:
         with_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         words = ["tui"] if with_terminal else ["start", "--foreground"]
     os.execv(environment.BIN / "kith", ["kith", *words])
-    return 0  # never reached: this process has become the node's command
 
 
 if __name__ == "__main__":

@@ -42,4 +42,3 @@ def run(options: argparse.Namespace) -> int:
     words += ["--no-mouse"] if options.no_mouse else []
     sys.stdout.flush()
     os.execv(sys.executable, words)  # noqa: S606 - this process becomes the interface
-    return 0

@@ -1,0 +1,80 @@
+"""Measure the node: start to ready, idle memory, first token, tokens a second of one stream.
+
+    .venv/bin/python scripts/bench                       the node of this checkout, starter model
+    .venv/bin/python scripts/bench --model qwen3-4b --home ~/.local/share/kith
+    .venv/bin/python scripts/bench --peer http://127.0.0.1:8080 --peer-model x
+                                       the same prompts to another OpenAI-compatible server, interleaved,
+                                       and the ratio of each pair (ours / theirs; for speed more is better)
+    .venv/bin/python scripts/bench --json
+
+Machines are shared and noisy: read medians and paired ratios, not single times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from rows import Server, idle_memory, start_to_ready, stream_rows
+from stats import Row, ratio_row, show_table
+
+from tests.support.node_process import a_node
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="streams measured (default 15)")
+    parser.add_argument("--starts", type=int, default=5, help="starts measured (default 5)")
+    parser.add_argument(
+        "--tokens", type=int, default=128, help="tokens of one answer (default 128)"
+    )
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--add", type=Path, help="a model file to add to the measured node first")
+    parser.add_argument("--peer", help="base URL of another OpenAI-compatible server")
+    parser.add_argument("--peer-model", default="default")
+    parser.add_argument("--peer-key", default="none")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser.parse_args(words)
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder, a_node(Path(folder), start=False) as node:
+        rows.append(start_to_ready(node, options.starts))
+        node.start()
+        rows.append(idle_memory(node))
+        if options.add:
+            node.kith("models", "add", str(options.add), "--name", options.model)
+        ours = Server(f"{node.node.address}/v1", options.model, node.token)
+        servers = [ours]
+        if options.peer:
+            servers.append(
+                Server(f"{options.peer.rstrip('/')}/v1", options.peer_model, options.peer_key)
+            )
+        measured = stream_rows(servers, rounds=options.rounds, tokens=options.tokens)
+        rows += [*measured[0]]
+        if options.peer:
+            rows += measured[1]
+            rows += [ratio_row(mine, theirs) for mine, theirs in zip(*measured, strict=True)]
+    return rows
+
+
+def main() -> int:
+    options = arguments()
+    rows = measure(options)
+    if options.json:
+        print(json.dumps({"rows": [row.as_json() for row in rows]}, indent=2))
+    else:
+        show_table(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

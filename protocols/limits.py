@@ -61,5 +61,6 @@ FILE_BYTES: Final = 2**53 - 1  # one file
 
 # Chain states, as a node keeps them.
 OWNER_ROTATIONS: Final = 1024  # key rotations in one owner's chain
+OWNER_CHAIN_BYTES: Final = 4 * MIB  # a whole owner's chain, as a person keeps a copy of it
 CHAIN_STATE_BYTES: Final = 4 * MIB
 CHAIN_STATE_ITEMS: Final = 200_000  # msgpack values

@@ -1,7 +1,7 @@
 """The event log: hash-chained rows that are only ever added.
 
-Each row's hash covers the row before it, so a changed or missing row is found by `verify`.
-An event never holds what was said in a chat: ids, counts, labels, rules and reasons only.
+Each row's hash covers the row before it, so a changed row, or one missing between others, is found by
+`verify`. (A chain cannot show that its newest rows were cut off.) An event never holds what was said in a chat: ids, counts, labels, rules and reasons only.
 """
 
 from __future__ import annotations
@@ -54,6 +54,12 @@ class EventLog:
     def append_sync(self, kind: str, subject: str = "", **facts: Any) -> int:
         return self._database.run_sync(lambda tables: _append(tables, kind, subject, facts))
 
+    def write(
+        self, tables: sqlite_utils.Database, kind: str, subject: str = "", **facts: Any
+    ) -> int:
+        """Write one event inside a transaction of the same database: the deed and its event, or neither."""
+        return _append(tables, kind, subject, facts)
+
     async def read(
         self, *, after: int = 0, limit: int = 100, kind: str = "", subject: str = ""
     ) -> list[Entry]:
@@ -84,10 +90,11 @@ class EventLog:
 
 
 def _append(tables: sqlite_utils.Database, kind: str, subject: str, facts: dict[str, Any]) -> int:
-    last = next(iter(tables.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")), None)
-    seq, previous = (int(last["seq"]) + 1, bytes(last["hash"])) if last else (1, _GENESIS)
+    last = list(tables.query("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"))
+    seq, previous = (int(last[0]["seq"]) + 1, _as_bytes(last[0]["hash"])) if last else (1, _GENESIS)
     at = time.time()
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    subject = _storable(subject)
+    text = _storable(json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
     tables.execute(
         "INSERT INTO events (seq, at, kind, subject, facts, hash) VALUES (?, ?, ?, ?, ?, ?)",
         [seq, at, kind, subject, text, _hash(previous, seq, at, kind, subject, text)],
@@ -103,12 +110,37 @@ def _hash(previous: bytes, seq: int, at: float, kind: str, subject: str, facts: 
 def _first_broken(tables: sqlite_utils.Database) -> int | None:
     previous, expected = _GENESIS, 1
     for row in tables.query("SELECT * FROM events ORDER BY seq"):
+        if row["seq"] != expected or not _is_sound(row):
+            return expected
         digest = _hash(previous, row["seq"], row["at"], row["kind"], row["subject"], row["facts"])
-        if row["seq"] != expected or digest != bytes(row["hash"]):
+        if digest != row["hash"]:
             return expected
         previous, expected = digest, expected + 1
     return None
 
 
+def _is_sound(row: dict[str, Any]) -> bool:
+    """SQLite keeps any type in any column: whoever changed a row may have changed its types too."""
+    texts = all(isinstance(row[name], str) for name in ("kind", "subject", "facts"))
+    return texts and isinstance(row["at"], float)
+
+
 def _entry(row: dict[str, Any]) -> Entry:
-    return Entry(row["seq"], row["at"], row["kind"], row["subject"], json.loads(row["facts"]))
+    """A row as it is. One that somebody broke is shown too: `verify` says that it is broken."""
+    try:
+        facts = json.loads(row["facts"])
+    except (ValueError, TypeError):
+        facts = None
+    if not isinstance(facts, dict):
+        facts = {"unreadable": str(row["facts"])}
+    at = row["at"] if isinstance(row["at"], float) else 0.0
+    return Entry(row["seq"], at, str(row["kind"]), str(row["subject"]), facts)
+
+
+def _as_bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else _GENESIS
+
+
+def _storable(text: str) -> str:
+    """SQLite takes no lone surrogates, which names of files can hold."""
+    return text.encode("utf-8", "replace").decode()

@@ -6,19 +6,21 @@ is changed; a newer one is refused, because this program cannot know what it wou
 
 from __future__ import annotations
 
-import sqlite3
+import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import strftime
 
 from node.home import Home, HomeError
-from node.store.database import Database, open_database
+from node.store.database import Database, StoreError, open_database
 from node.store.migrations import Migration, applied, migrate
 
 #: Raised by one whenever a home of this version cannot be used by the program before it.
 HOME_VERSION = 1
+#: The layout of a home that does not say which it has.
+FIRST_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -38,46 +40,55 @@ def open_store(
             f"the home folder {home.root} was made by a newer version (layout {version}, this program "
             f"knows {HOME_VERSION}): update the program, or choose another home with --home DIR"
         )
-    store = Store(
-        open_database(home.state_db, durable=True), open_database(home.index_db, durable=False)
-    )
-    try:
-        if _pending(store, state, index) and _has_content(store):
+    with (
+        closing(open_database(home.state_db, durable=True)) as state_db,
+        closing(open_database(home.index_db, durable=False)) as index_db,
+    ):
+        store = Store(state_db, index_db)
+        if _has_content(store) and (_pending(store, state, index) or version != HOME_VERSION):
             back_up(home, store)
         migrate(store.state, state)
         migrate(store.index, index)
-        if version != HOME_VERSION:
-            home.version_file.write_text(f"{HOME_VERSION}\n", encoding="ascii")
+        if version != HOME_VERSION or not home.version_file.exists():
+            _write_version(home)
         yield store
-    finally:
-        store.state.close()
-        store.index.close()
 
 
 def back_up(home: Home, store: Store) -> Path:
-    """Copy both databases into a new folder under `backups`, consistent even while in use."""
-    folder = home.backups / strftime("before-migration-%Y%m%d-%H%M%S")
-    folder.mkdir(parents=True, exist_ok=True)
-    for database in (store.state, store.index):
-        with sqlite3.connect(database.path) as source:
-            target = sqlite3.connect(folder / database.path.name)
-            try:
-                source.backup(target)
-            finally:
-                target.close()
-        source.close()
-    return folder
+    """Copy both databases into a new folder under `backups`, consistent even while in use.
+
+    A folder that has its final name is whole. Raises `StoreFull` or `StoreError`.
+    """
+    name = strftime("before-migration-%Y%m%d-%H%M%S") + f"-{secrets.token_hex(2)}"
+    partial = home.backups / f".{name}.partial"
+    try:
+        partial.mkdir(mode=0o700, parents=True)
+        for database in (store.state, store.index):
+            database.copy_to(partial / database.path.name)
+        return partial.rename(home.backups / name)
+    except OSError as error:
+        raise StoreError(
+            f"the backup before the migration cannot be written ({error.strerror}): make room in {home.backups}"
+        ) from error
 
 
 def _read_version(home: Home) -> int:
+    """The layout of this home; a home that does not say is a new one, or of the first layout."""
     try:
         return int(home.version_file.read_text(encoding="ascii"))
     except FileNotFoundError:
-        return HOME_VERSION
+        return FIRST_VERSION if home.state_db.exists() else HOME_VERSION
     except (ValueError, OSError) as error:
         raise HomeError(
-            f"{home.version_file} is not a version number ({error}): restore or delete it"
+            f"{home.version_file} is not a version number ({error}): write the number of this home's"
+            f" layout into it (a home of this program has {HOME_VERSION})"
         ) from error
+
+
+def _write_version(home: Home) -> None:
+    partial = home.version_file.with_suffix(".new")
+    partial.write_text(f"{HOME_VERSION}\n", encoding="ascii")
+    partial.replace(home.version_file)
 
 
 def _pending(store: Store, state: Sequence[Migration], index: Sequence[Migration]) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from models.backends.base import RequestError, StepBackend
 from models.runtime.checks import check_sampling
 from protocols.jobs import Chat, Complete, Message, Sampling
@@ -142,4 +144,18 @@ def _mark(text: str, found: list[str]) -> str:
 
 
 def _with_grammar(sampling: Sampling) -> Sampling:
-    return sampling
+    """Whatever shape was asked for, as a checked grammar."""
+    if sampling.json_schema is None and sampling.grammar is None:
+        return sampling
+    from models.gbnf import BadGrammar
+    from models.gbnf_check import check_grammar
+    from models.schema import BadSchema, schema_grammar
+
+    try:
+        if sampling.json_schema is None:
+            check_grammar(sampling.grammar or "")
+            return sampling
+        grammar = schema_grammar(sampling.json_schema)
+    except (BadGrammar, BadSchema) as error:
+        raise RequestError("bad_request", str(error)) from error
+    return msgspec.structs.replace(sampling, json_schema=None, grammar=grammar)

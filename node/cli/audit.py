@@ -9,12 +9,12 @@ examples:
 from __future__ import annotations
 
 import argparse
-from urllib.parse import urlencode
 
 from node.cli.errors import CliError
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json, when
-from protocols.http.control import EventEntry, EventList
+from protocols.http import requests
+from protocols.http.control import EventEntry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     client = connect(options)
     if options.action == "verify":
-        answer = client.call("GET", "/node/v1/events?limit=1&verify=1", answer=EventList)
+        answer = client.call(requests.events(limit=1, verify=True))
         if options.json:
             show_json({"broken_at": answer.broken_at})
         if answer.broken_at is not None:
@@ -41,10 +41,9 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             say("every event fits its chain")
         return 0
-    query: dict[str, str | int] = {"limit": options.limit, "kind": options.kind}
-    if options.after is not None:
-        query["after"] = options.after
-    events = client.call("GET", f"/node/v1/events?{urlencode(query)}", answer=EventList).events
+    after = -1 if options.after is None else options.after
+    asked = requests.events(after=after, limit=options.limit, kind=options.kind)
+    events = client.call(asked).events
     if options.json:
         show_json(events)
     else:

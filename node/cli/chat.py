@@ -14,21 +14,17 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-import msgspec
-
 from node.cli.client import Client
 from node.cli.errors import FAILED, NOT_FOUND, USAGE, CliError
 from node.cli.lifecycle import connect
 from node.cli.output import clean, say, show_json
+from protocols.http import requests
 from protocols.http.control import (
     AnswerDone,
     AnswerEvent,
     AnswerFailed,
     AnswerText,
     ChatMessage,
-    Conversation,
-    ConversationList,
-    ModelEntry,
     NewConversation,
     Said,
     Say,
@@ -38,7 +34,6 @@ STARTER_NOTICE = (
     "(the built-in starter model answers: it is tiny and knows jokes and this node; "
     "add a real one with `node models pull` or `node models add`)"
 )
-_answer_events: msgspec.json.Decoder[AnswerEvent] = msgspec.json.Decoder(AnswerEvent)
 HELP = "/new begins a new conversation, /model NAME changes the model, /quit or Ctrl-D leaves"
 
 
@@ -90,9 +85,7 @@ def _conversation(client: Client, options: argparse.Namespace) -> str | None:
         return str(options.conversation)
     if not options.go_on:
         return None
-    known = client.call(
-        "GET", "/node/v1/conversations?limit=1", answer=ConversationList
-    ).conversations
+    known = client.call(requests.conversations(limit=1)).conversations
     if not known:
         raise CliError("there is no conversation yet to go on with", exit_code=NOT_FOUND)
     return known[0].id
@@ -108,7 +101,7 @@ class _Chat:
         """Ask and stream the answer to stdout; what came before an error or Ctrl-C stays stored."""
         if self.conversation is None:
             new = NewConversation(model=self.options.model, system=self.options.system)
-            made = self.client.call("POST", "/node/v1/conversations", new, answer=Conversation)
+            made = self.client.call(requests.new_conversation(new))
             self.conversation = made.id
         options = self.options
         body = Say(
@@ -118,8 +111,7 @@ class _Chat:
             max_tokens=options.max_tokens,
             seed=options.seed,
         )
-        path = f"/node/v1/conversations/{self.conversation}/messages"
-        for event in self.client.events("POST", path, body, decoder=_answer_events):
+        for event in self.client.events(requests.say(self.conversation, body)):
             message = self._show(event, show)
             if message is not None:
                 return message
@@ -196,7 +188,7 @@ def _command(chat: _Chat, line: str) -> None:
 def _greet(chat: _Chat) -> None:
     name = chat.options.model or "default"
     try:
-        model = chat.client.call("GET", f"/node/v1/models/{name}", answer=ModelEntry)
+        model = chat.client.call(requests.model(name))
     except CliError as error:
         print(f"({error})", file=sys.stderr)
         return

@@ -1,6 +1,7 @@
-"""The command line's side of the HTTP API: one blocking connection, typed answers, event streams.
+"""The command line's side of the HTTP API: a blocking connection for each request.
 
-Standard library only, so that a command starts in a moment.
+What to send and how to read it is in `protocols.http.requests`; this adds the socket, from the standard
+library, so that a command starts in a moment.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
-
-import msgspec
 
 from node.cli.errors import FAILED, NOT_FOUND, NOT_RUNNING, REFUSED, USAGE, CliError
 from node.running import RunningNode
-from protocols.http.control import ProblemAnswer
-from protocols.limits import SSE_LINE_BYTES
+from protocols.http.requests import ApiProblem, Request, StreamRequest
 
 T = TypeVar("T")
-_EXIT = {400: USAGE, 401: REFUSED, 403: REFUSED, 404: NOT_FOUND, 409: FAILED, 422: USAGE}
+_EXIT = {400: USAGE, 401: REFUSED, 403: REFUSED, 404: NOT_FOUND, 422: USAGE}
 ANSWER_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 64 * 1024
 CONNECT_S = 5.0
 
 
@@ -41,69 +40,53 @@ class Client:
                 exit_code=REFUSED,
             ) from error
 
-    def call(self, method: str, path: str, body: Any = None, *, answer: type[T]) -> T:
+    def call(self, request: Request[T]) -> T:
         """One request, one typed answer; `CliError` with the node's own words when it refuses."""
-        with self._request(method, path, body) as response:
-            data = response.read(ANSWER_BYTES)
-        if answer is bytes:
-            return cast(T, data)
-        try:
-            return msgspec.json.decode(data or b"null", type=answer)
-        except msgspec.MsgspecError as error:
-            raise CliError(f"the node answered something else than expected: {error}") from error
+        with _problems_in_words(), self._sent(request) as response:
+            return request.read(response.status, response.read(ANSWER_BYTES))
 
-    def events(
-        self, method: str, path: str, body: Any = None, *, decoder: msgspec.json.Decoder[T]
-    ) -> Iterator[T]:
+    def events(self, request: StreamRequest[T]) -> Iterator[T]:
         """The events of a stream as they come. Closing the iterator closes the connection."""
-        with self._request(method, path, body) as response:
-            for data in _event_data(response):
-                if data == b"[DONE]":
-                    return
-                yield decoder.decode(data)
+        with _problems_in_words(), self._sent(request) as response:
+            if response.status >= 400:
+                raise request.problem(response.status, response.read(ANSWER_BYTES))
+            reader = request.events()
+            while not reader.done and (chunk := response.read1(CHUNK_BYTES)):
+                yield from reader.feed(chunk)
 
     @contextmanager
-    def _request(self, method: str, path: str, body: Any) -> Iterator[http.client.HTTPResponse]:
-        address = urlsplit(self.node.address)
+    def _sent(
+        self, request: Request[Any] | StreamRequest[Any]
+    ) -> Iterator[http.client.HTTPResponse]:
+        at = urlsplit(self.node.address)
         connection = http.client.HTTPConnection(
-            address.hostname or "127.0.0.1", address.port, timeout=CONNECT_S
+            at.hostname or "127.0.0.1", at.port, timeout=CONNECT_S
         )
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
-        payload = None
-        if body is not None:
-            payload = msgspec.json.encode(body)
-            headers["Content-Type"] = "application/json"
         try:
             connection.connect()
             connection.sock.settimeout(self._timeout)
-            connection.request(method, path, payload, headers)
-            response = connection.getresponse()
-            if response.status >= 400:
-                raise _refusal(response.status, response.read(ANSWER_BYTES))
-            yield response
-        except (ConnectionError, socket.gaierror, http.client.HTTPException) as error:
-            raise CliError(
-                f"the node stopped answering ({str(error) or type(error).__name__}): "
-                "see `node logs`, start it again with `node start`",
-                exit_code=NOT_RUNNING,
-            ) from error
-        except TimeoutError as error:
-            raise CliError("the node does not answer: see `node doctor` and `node logs`") from error
+            connection.request(
+                request.method, request.path, request.body, request.headers(self._token)
+            )
+            yield connection.getresponse()
         finally:
             connection.close()
 
 
-def _event_data(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The `data:` of each server-sent event; comments and other fields are skipped."""
-    while line := response.readline(SSE_LINE_BYTES):
-        if line.startswith(b"data:"):
-            yield line[5:].strip()
-
-
-def _refusal(status: int, data: bytes) -> CliError:
+@contextmanager
+def _problems_in_words() -> Iterator[None]:
+    """What can go wrong between here and the node, as the one error that is shown."""
     try:
-        problem = msgspec.json.decode(data, type=ProblemAnswer).error
-        text = f"{problem.message}: {problem.hint}" if problem.hint else problem.message
-    except msgspec.MsgspecError:
-        text = f"the node refused with status {status}"
-    return CliError(text, exit_code=_EXIT.get(status, FAILED))
+        yield
+    except ApiProblem as error:
+        hint = f": {error.problem.hint}" if error.problem.hint else ""
+        exit_code = _EXIT.get(error.status, FAILED)
+        raise CliError(f"{error.problem.message}{hint}", exit_code=exit_code) from error
+    except TimeoutError as error:
+        raise CliError("the node does not answer: see `node doctor` and `node logs`") from error
+    except (ConnectionError, socket.gaierror, http.client.HTTPException) as error:
+        raise CliError(
+            f"the node stopped answering ({str(error) or type(error).__name__}): "
+            "see `node logs`, start it again with `node start`",
+            exit_code=NOT_RUNNING,
+        ) from error

@@ -17,6 +17,7 @@ from node.cli.errors import CliError
 from node.cli.lifecycle import home_of
 from node.cli.output import say, show_json
 from node.running import find_running
+from protocols.http import requests
 from protocols.http.control import Doctor, Finding
 
 _MARK = {"ok": "ok      ", "warning": "warning ", "problem": "PROBLEM "}
@@ -43,7 +44,7 @@ def findings(options: argparse.Namespace) -> tuple[Finding, ...]:
     home = home_of(options)
     if (node := find_running(home)) is not None:
         try:
-            return Client(node, timeout=30).call("GET", "/node/v1/doctor", answer=Doctor).findings
+            return Client(node, timeout=30).call(requests.doctor()).findings
         except CliError as error:
             lost = Finding(
                 "node", "problem", str(error), "stop it with `node stop`, see `node logs`"

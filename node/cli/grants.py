@@ -10,12 +10,11 @@ examples:
 from __future__ import annotations
 
 import argparse
-from typing import Any
-from urllib.parse import quote
 
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json, table, when
-from protocols.http.control import Key, KeyList, MadeKey, NewKey
+from protocols.http import requests
+from protocols.http.control import Key, NewKey
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             may=tuple(options.may) if options.may else NewKey(name="").may,
             expires_in_s=options.days * 86400 if options.days else None,
         )
-        made = client.call("POST", "/node/v1/grants", body, answer=MadeKey)
+        made = client.call(requests.new_grant(body))
         if options.json:
             show_json(made)
         else:
@@ -56,15 +55,14 @@ def run(options: argparse.Namespace) -> int:
                 f"(shown once; {made.key.name} may {', '.join(made.key.may)}, up to {made.key.ceiling})"
             )
     elif options.action == "list":
-        keys = client.call("GET", "/node/v1/grants", answer=KeyList).grants
+        keys = client.call(requests.grants()).grants
         if options.json:
             show_json(keys)
         else:
             rows = [[k.name, k.id, ", ".join(k.may), k.ceiling, _state(k)] for k in keys]
             table(rows, head=["name", "id", "may", "up to", "state"])
     else:
-        path = f"/node/v1/grants/{quote(options.name, safe='')}"
-        answer = client.call("DELETE", path, answer=dict[str, Any])
+        answer = client.call(requests.revoke_grant(options.name))
         if options.json:
             show_json(answer)
         else:

@@ -23,9 +23,9 @@ from node.cli.client import Client
 from node.cli.errors import USAGE, CliError
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json, table, when
+from protocols.http import requests
 from protocols.http.control import (
     BackupIdentity,
-    BackupWords,
     Identity,
     RestoreIdentity,
     RotateIdentity,
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _identity(client: Client) -> Identity:
-    return client.call("GET", "/node/v1/identity", answer=Identity)
+    return client.call(requests.identity())
 
 
 def _show(client: Client, options: argparse.Namespace) -> None:
@@ -114,7 +114,7 @@ def _devices(client: Client, options: argparse.Namespace) -> None:
 
 def _backup(client: Client, options: argparse.Namespace) -> None:
     body = BackupIdentity(passphrase=_passphrase(options), forget=options.forget)
-    words = client.call("POST", "/node/v1/identity/backup", body, answer=BackupWords)
+    words = client.call(requests.backup_identity(body))
     if options.chain:
         options.chain.write_bytes(base64.b64decode(words.chain))
         say(f"chain saved: {options.chain} (it is not secret; keep it beside the words)")
@@ -140,7 +140,7 @@ def _restore(client: Client, options: argparse.Namespace) -> None:
             raise CliError(f"{options.chain} is too large to be a chain", exit_code=USAGE)
         chain = base64.b64encode(data).decode()
     body = RestoreIdentity(_ask_words(), chain, options.device_name, _passphrase(options))
-    identity = client.call("POST", "/node/v1/identity/restore", body, answer=Identity)
+    identity = client.call(requests.restore_identity(body))
     say(f"this device now belongs to {identity.owner}")
     if identity.pending:
         say(identity.pending)
@@ -148,7 +148,7 @@ def _restore(client: Client, options: argparse.Namespace) -> None:
 
 def _rotate(client: Client, options: argparse.Namespace) -> None:
     body = RotateIdentity(_ask_words() if options.words else None, _passphrase(options))
-    identity = client.call("POST", "/node/v1/identity/rotate", body, answer=Identity)
+    identity = client.call(requests.rotate_identity(body))
     say(
         f"rotated: {identity.rotations} so far; owner {identity.owner} stays; the same words stay good"
     )

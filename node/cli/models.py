@@ -14,22 +14,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from urllib.parse import quote
 
 from node.cli.client import Client
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json, size, table, when
 from node.cli.progress import follow
-from protocols.http.control import (
-    AddModel,
-    Adopted,
-    AdoptModels,
-    ModelEntry,
-    ModelList,
-    PullModel,
-    SetDefault,
-    Transfer,
-)
+from protocols.http import requests
+from protocols.http.control import AddModel, AdoptModels, ModelEntry, PullModel, Transfer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +74,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _path(name: str, verb: str = "") -> str:
-    return f"/node/v1/models/{quote(name, safe='')}{verb}"
-
-
 def _list(client: Client, options: argparse.Namespace) -> None:
-    listed = client.call("GET", "/node/v1/models", answer=ModelList)
+    listed = client.call(requests.models())
     if options.json:
         show_json(listed.models)
         return
@@ -113,17 +100,17 @@ def _state(model: ModelEntry) -> str:
 def _add(client: Client, options: argparse.Namespace) -> None:
     path = str(Path(options.path).expanduser().absolute())
     body = AddModel(path=path, name=options.name, copy=options.copy)
-    _finish(client, client.call("POST", "/node/v1/models/add", body, answer=Transfer), options)
+    _finish(client, client.call(requests.add_model(body)), options)
 
 
 def _pull(client: Client, options: argparse.Namespace) -> None:
     body = PullModel(ref=options.ref, name=options.name, sha256=options.sha256)
-    _finish(client, client.call("POST", "/node/v1/models/pull", body, answer=Transfer), options)
+    _finish(client, client.call(requests.pull_model(body)), options)
 
 
 def _finish(client: Client, transfer: Transfer, options: argparse.Namespace) -> None:
     done = follow(client, transfer)
-    model = client.call("GET", _path(done.model), answer=ModelEntry)
+    model = client.call(requests.model(done.model))
     if options.json:
         show_json(model)
     else:
@@ -134,7 +121,7 @@ def _finish(client: Client, transfer: Transfer, options: argparse.Namespace) -> 
 def _adopt(client: Client, options: argparse.Namespace) -> None:
     folder = str(Path(options.folder).expanduser().absolute()) if options.folder else None
     body = AdoptModels(source=options.source, folder=folder, dry_run=options.dry_run)
-    adopted = client.call("POST", "/node/v1/models/adopt", body, answer=Adopted)
+    adopted = client.call(requests.adopt_models(body))
     if options.json:
         show_json(adopted.models)
     elif not adopted.models:
@@ -147,7 +134,7 @@ def _adopt(client: Client, options: argparse.Namespace) -> None:
 
 
 def _show(client: Client, options: argparse.Namespace) -> None:
-    model = client.call("GET", _path(options.name), answer=ModelEntry)
+    model = client.call(requests.model(options.name))
     if options.json:
         show_json(model)
         return
@@ -176,15 +163,16 @@ def _show(client: Client, options: argparse.Namespace) -> None:
 
 
 def _remove(client: Client, options: argparse.Namespace) -> None:
-    freed = client.call("DELETE", _path(options.name), answer=dict[str, int])
+    freed = client.call(requests.remove_model(options.name))
     if options.json:
         show_json(freed)
     else:
-        say(f"removed {options.name}; {size(freed.get('freed', 0))} freed")
+        say(f"removed {options.name}; {size(freed.freed)} freed")
 
 
 def _load(client: Client, options: argparse.Namespace) -> None:
-    model = client.call("POST", _path(options.name, f"/{options.action}"), answer=ModelEntry)
+    ask = requests.load_model if options.action == "load" else requests.unload_model
+    model = client.call(ask(options.name))
     if options.json:
         show_json(model)
     else:
@@ -193,11 +181,9 @@ def _load(client: Client, options: argparse.Namespace) -> None:
 
 def _default(client: Client, options: argparse.Namespace) -> None:
     if options.name:
-        model = client.call(
-            "PUT", "/node/v1/models/default", SetDefault(options.name), answer=ModelEntry
-        )
+        model = client.call(requests.set_default(options.name))
     else:
-        model = client.call("GET", _path("default"), answer=ModelEntry)
+        model = client.call(requests.model("default"))
     if options.json:
         show_json(model)
     else:

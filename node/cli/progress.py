@@ -5,44 +5,49 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-
-import msgspec
+from collections.abc import Iterator
 
 from node.cli.client import Client
 from node.cli.errors import CliError
 from node.cli.output import clean, duration, size
+from protocols.http import requests
 from protocols.http.control import Transfer
 
 FINISHED = {"done", "failed", "stopped"}
 PLAIN_EVERY_S = 10.0
-_transfers: msgspec.json.Decoder[Transfer] = msgspec.json.Decoder(Transfer)
 
 
 def follow(client: Client, transfer: Transfer) -> Transfer:
     """Show the transfer until it ends. Ctrl-C stops it; what came stays for the next try."""
-    terminal = sys.stderr.isatty()
-    told = time.monotonic()
+    last = transfer
     try:
-        if transfer.state not in FINISHED:
-            path = f"/node/v1/transfers/{transfer.id}/events"
-            for transfer in client.events("GET", path, decoder=_transfers):
-                if terminal:
-                    _draw(transfer)
-                elif time.monotonic() - told >= PLAIN_EVERY_S:
-                    told = time.monotonic()
-                    print(line_of(transfer, 100), file=sys.stderr)
-                if transfer.state in FINISHED:
-                    break
+        for last in _states(client, transfer):
+            pass
     except KeyboardInterrupt:
-        client.call("DELETE", f"/node/v1/transfers/{transfer.id}", answer=Transfer)
+        client.call(requests.stop_transfer(transfer.id))
         print("\nstopped; the same command goes on where it was", file=sys.stderr)
         raise
     finally:
-        if terminal:
+        if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    if transfer.state != "done":
-        raise CliError(transfer.message or f"the {transfer.kind} was {transfer.state}")
-    return transfer
+    if last.state != "done":
+        raise CliError(last.message or f"the {last.kind} was {last.state}")
+    return last
+
+
+def _states(client: Client, transfer: Transfer) -> Iterator[Transfer]:
+    """Each change until the last one, shown as it comes."""
+    if transfer.state in FINISHED:
+        yield transfer
+        return
+    told = time.monotonic()
+    for state in client.events(requests.watch_transfer(transfer.id)):
+        if sys.stderr.isatty():
+            _draw(state)
+        elif time.monotonic() - told >= PLAIN_EVERY_S:
+            told = time.monotonic()
+            print(line_of(state, 100), file=sys.stderr)
+        yield state
 
 
 def _draw(transfer: Transfer) -> None:

@@ -11,7 +11,7 @@ import argparse
 
 from node.cli.lifecycle import connect
 from node.cli.output import duration, say, show_json, size
-from protocols.http.control import Status
+from protocols.http import requests
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    status = connect(options, start=False).call("GET", "/node/v1/status", answer=Status)
+    status = connect(options, start=False).call(requests.status())
     if options.json:
         show_json(status)
         return 0

@@ -7,12 +7,11 @@ examples:
 from __future__ import annotations
 
 import argparse
-from urllib.parse import quote
 
 from node.cli.audit import show_event
 from node.cli.lifecycle import connect
 from node.cli.output import show_json
-from protocols.http.control import JobWhy
+from protocols.http import requests
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     client = connect(options)
-    why = client.call("GET", f"/node/v1/jobs/{quote(options.id, safe='')}", answer=JobWhy)
+    why = client.call(requests.job(options.id))
     if options.json:
         show_json(why)
     else:

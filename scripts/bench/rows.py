@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psutil
 from stats import Row
 
+from protocols.http import requests
 from tests.support.node_process import NodeProcess
 
 PROMPTS = ("tell me a joke", "where are my keys?", "what is 3 plus 4?", "how do I add a model?")
@@ -31,7 +32,7 @@ def start_to_ready(node: NodeProcess, starts: int) -> Row:
     for _ in range(starts):
         begun = time.perf_counter()
         node.start()
-        node.client().call("GET", "/node/v1/status", answer=dict)
+        node.client().call(requests.status())
         times.append(time.perf_counter() - begun)
         node.stop()
     return Row("start to ready", "s", tuple(times), "<= 1.5")

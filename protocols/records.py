@@ -107,6 +107,19 @@ def make_record(
     return record
 
 
+def owner_genesis(
+    key: bytes, next_key: bytes, *, net: str, recovery: Sequence[bytes] = ()
+) -> Record:
+    """The first record of an owner. Its time is 0: whoever has the two keys has the owner's id again."""
+    body = bodies.Genesis(key, key_hash(next_key), tuple(key_hash(k) for k in recovery))
+    return make_record(body, net=net, seq=0, at=0)
+
+
+def device_genesis(device: bytes, owner: bytes, *, net: str, at: int) -> Record:
+    """The first record of a device's feed. Signed by the device, it is the `cert` of `DeviceAdd`."""
+    return make_record(bodies.DeviceGenesis(device, owner), net=net, seq=0, at=at)
+
+
 def sign_record(key: SigningKey, record: Record, *, also: Sequence[SigningKey] = ()) -> bytes:
     """The envelope to store and send. Raises `Malformed` when it is too large to be taken."""
     data = sign(key, DOMAIN, payload_bytes(record), also=also)

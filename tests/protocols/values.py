@@ -15,7 +15,7 @@ nfc_text = st.text(max_size=20).map(lambda text: unicodedata.normalize("NFC", te
 def values(*, floats: bool) -> st.SearchStrategy[Any]:
     """Any value that the strict profile carries."""
     text = st.text(max_size=20) if floats else nfc_text
-    leaves = (
+    leaves: st.SearchStrategy[Any] = (
         st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | text | st.binary(max_size=40)
     )
     if floats:

@@ -21,8 +21,8 @@ def follow(client: Client, transfer: Transfer) -> Transfer:
     """Show the transfer until it ends. Ctrl-C stops it; what came stays for the next try."""
     last = transfer
     try:
-        for last in _states(client, transfer):
-            pass
+        for state in _states(client, transfer):
+            last = state
     except KeyboardInterrupt:
         client.call(requests.stop_transfer(transfer.id))
         print("\nstopped; the same command goes on where it was", file=sys.stderr)

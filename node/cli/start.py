@@ -45,14 +45,11 @@ def run(options: argparse.Namespace) -> int:
 
 def run_foreground(options: argparse.Namespace) -> int:
     """Be the node until a signal or `node stop`."""
-    from node.daemon import main  # the only place that loads the daemon
-    from node.home import HomeError
-    from node.store import StoreError
+    from node.daemon import PROBLEMS, main  # the only place that loads the daemon
 
-    home = home_of(options)
     try:
-        main(home, _overrides(options))
-    except (HomeError, StoreError) as error:
+        main(home_of(options), _overrides(options))
+    except PROBLEMS as error:
         raise CliError(str(error)) from error
     except OSError as error:
         raise CliError(f"the node could not start: {error}") from error

@@ -5,9 +5,10 @@ from typing import Final
 
 from models.errors import BadModel, shown
 from models.gguf import GgufHeader
-from models.gguf_values import FLOAT32, INT_TYPES, STRING, TYPE_NAMES, LongText
+from models.gguf_values import FLOAT32, INT_TYPES, STRING, TOKENS, TYPE_NAMES, LongText
 
-_TOKENS: Final = "tokenizer.ggml.tokens"
+# Tokens that native code takes for granted, by the kind of tokenizer: its default special ones.
+_FEWEST_TOKENS: Final = {"llama": 3, "gpt2": 12, "bert": 104, "t5": 3}
 _EMBEDDING: Final = "token_embd.weight"
 # Bounds of the numbers that native code turns into sizes. Zero stands for "none" where allowed.
 _BOUNDS: Final = {
@@ -19,8 +20,8 @@ _BOUNDS: Final = {
     "attention.head_count_kv": (0, 1 << 14),
     "attention.key_length": (0, 1 << 16),
     "attention.value_length": (0, 1 << 16),
-    "expert_count": (0, 1 << 14),
-    "expert_used_count": (0, 1 << 14),
+    "expert_count": (0, 1024),
+    "expert_used_count": (0, 1024),
     "rope.dimension_count": (0, 1 << 16),
     "vocab_size": (1, 1 << 24),
 }
@@ -70,6 +71,7 @@ def _check_bounds(header: GgufHeader) -> None:
             if not low <= number <= high:
                 raise BadModel(f"{key} is {number:,}; {low:,} to {high:,} is possible")
     _check_heads(header)
+    _check_experts(header)
 
 
 def _check_heads(header: GgufHeader) -> None:
@@ -77,6 +79,13 @@ def _check_heads(header: GgufHeader) -> None:
     kv_heads = header.integers(header.own("attention.head_count_kv"))
     if len(heads) == 1 and len(kv_heads) == 1 and kv_heads[0] and heads[0] % kv_heads[0]:
         raise BadModel(f"{heads[0]} attention heads cannot share {kv_heads[0]} key-value heads")
+
+
+def _check_experts(header: GgufHeader) -> None:
+    count = header.integer(header.own("expert_count")) or 0
+    used = max(header.integers(header.own("expert_used_count")), default=0)
+    if used > count or (count and not used):
+        raise BadModel(f"it says to use {used} of {count} experts")
 
 
 def _check_layers(header: GgufHeader) -> None:
@@ -96,12 +105,13 @@ def _check_layers(header: GgufHeader) -> None:
 
 def _check_tokenizer(header: GgufHeader) -> None:
     """Arrays that native code indexes by token must be as long as the vocabulary."""
-    tokens = header.metadata.get(_TOKENS)
+    tokens = header.metadata.get(TOKENS)
     if tokens is None:
         return
-    count = _array_length(header, _TOKENS, lambda kind: kind == STRING)
-    if count == 0:
-        raise BadModel("its vocabulary is empty")
+    count = _array_length(header, TOKENS, lambda kind: kind == STRING)
+    fewest = _FEWEST_TOKENS.get(header.text("tokenizer.ggml.model") or "", 1)
+    if count is None or count < fewest:
+        raise BadModel(f"its vocabulary of {count} tokens is too small")
     scores = _array_length(header, "tokenizer.ggml.scores", lambda kind: kind == FLOAT32)
     types = _array_length(header, "tokenizer.ggml.token_type", lambda kind: kind in INT_TYPES)
     _array_length(header, "tokenizer.ggml.merges", lambda kind: kind == STRING)
@@ -111,7 +121,7 @@ def _check_tokenizer(header: GgufHeader) -> None:
     for key in header.metadata:
         if key.startswith("tokenizer.ggml.") and key.endswith(_ID_SUFFIX):
             number = header.integer(key)
-            if number is None or not (0 <= number < (count or 0) or number in (-1, _NO_ID)):
+            if number is None or not (0 <= number < count or number in (-1, _NO_ID)):
                 raise BadModel(f"{key} is {number}, which is none of the {count:,} tokens")
     template = header.metadata.get("tokenizer.chat_template")
     if template is not None and not isinstance(template, str | LongText):
@@ -140,6 +150,6 @@ def _check_vocabulary(header: GgufHeader) -> None:
     length = header.integer(header.own("embedding_length"))
     if length is not None and width != length:
         raise BadModel(f"its token embedding is {width:,} wide where {length:,} was promised")
-    tokens = header.array(_TOKENS)
+    tokens = header.array(TOKENS)
     if tokens is not None and rows != tokens.count:
         raise BadModel(f"it has {tokens.count:,} tokens and embeddings for {rows:,}")

@@ -29,11 +29,18 @@ MAX_KEY_BYTES: Final = 1024
 MAX_STRING_BYTES: Final = 16 << 20  # one value, such as a chat template or a tokenizer's table
 MAX_ITEM_BYTES: Final = 1 << 16  # one string in an array: a token or a merge
 MAX_STRINGS: Final = 4 << 20  # strings in all arrays together; the largest vocabularies have 1 M
+MAX_TOKENS: Final = 1 << 20
 MAX_ARRAY_ITEMS: Final = 64 << 20  # of a fixed-size type
 KEPT_STRING_BYTES: Final = 4096  # longer strings are checked and passed over, not kept
 KEPT_ARRAY_ITEMS: Final = 1024
 # Arrays with one entry per layer, which are checked and which the estimate of memory needs.
-KEPT_ARRAYS: Final = (".attention.head_count", ".attention.head_count_kv", ".feed_forward_length")
+KEPT_ARRAYS: Final = (
+    ".attention.head_count",
+    ".attention.head_count_kv",
+    ".feed_forward_length",
+    ".expert_used_count",
+)
+TOKENS: Final = "tokenizer.ggml.tokens"
 _CHECKED_FOR_NAN: Final = "tokenizer.ggml.scores"
 
 
@@ -161,6 +168,9 @@ class ValueReader:
         if count > self._strings_left:
             raise BadModel(f"{key} claims {count:,} strings; at most {MAX_STRINGS:,} are allowed")
         self._strings_left -= count
+        if key == TOKENS:
+            self._pass_tokens(count)
+            return
         while count:
             self._cursor.ensure(8)
             count = self._pass_in_window(key, count)
@@ -179,3 +189,28 @@ class ValueReader:
             count -= 1
         cursor.skip(index - cursor.index)
         return count
+
+    def _pass_tokens(self, count: int) -> None:
+        """Pass the vocabulary. No two tokens may be the same: native code would abort on them."""
+        if count > MAX_TOKENS:
+            raise BadModel(f"it claims {count:,} tokens; at most {MAX_TOKENS:,} are allowed")
+        cursor, unpack = self._cursor, _U64.unpack_from
+        seen: set[int] = set()  # hashes: a third of the memory of the tokens themselves
+        add = seen.add
+        for number in range(count):
+            if cursor.index + 8 > len(cursor.buffer):
+                cursor.ensure(8)
+            length = unpack(cursor.buffer, cursor.index)[0]
+            if length > MAX_ITEM_BYTES:
+                raise BadModel(f"a token claims {length:,} bytes")
+            end = cursor.index + 8 + length
+            if end > len(cursor.buffer):
+                cursor.ensure(8 + length)
+                end = cursor.index + 8 + length
+            text = cursor.buffer[end - length : end]
+            if 0 in text:
+                text = text[: text.index(0)]  # all that native code sees of it
+            add(hash(text or b"[EMPTY_%d]" % number))  # its name for an empty token
+            cursor.index = end
+        if len(seen) != count:
+            raise BadModel(f"{count - len(seen):,} of its tokens are there twice")

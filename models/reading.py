@@ -36,20 +36,29 @@ def open_regular(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     Raises BadModel for everything else, and for any error of the operating system while reading.
     """
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            for matches, why in _KINDS:
-                if matches(status.st_mode):
-                    raise BadModel(why, "Give the path of a model file").named(path)
-            yield file, status.st_size
+        with os.fdopen(_descriptor(path), "rb", buffering=0) as file:
+            yield file, os.fstat(file.fileno()).st_size
     except OSError as error:
         raise os_error(error, path) from error
     except ValueError as error:  # a NUL byte in the path
         if isinstance(error, BadModel):
             raise
         raise BadModel(str(error), "Check the path").named(path) from error
+
+
+def _descriptor(path: Path) -> int:
+    # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        for matches, why in _KINDS:
+            if matches(mode):
+                raise BadModel(why, "Give the path of a model file").named(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def os_error(error: OSError, path: Path) -> BadModel:

@@ -102,11 +102,21 @@ def test_millions_of_empty_strings_take_no_time(tmp_path: Path) -> None:
     assert "strings" in refusal(data + b"\0" * 40_000_000, tmp_path)
 
 
+def test_tokens_that_are_empty_are_not_the_same(tmp_path: Path) -> None:
+    tokens = Array(STRING, [*TOKENS[:-2], "", "\0x"])
+    path = BASE.with_value("tokenizer.ggml.tokens", ARRAY, tokens).write(tmp_path / "e.gguf")
+    assert check_file(path).vocabulary == 677
+    named = Array(STRING, [*TOKENS[:-2], "[EMPTY_676]", ""])
+    assert "twice" in refusal(BASE.with_value("tokenizer.ggml.tokens", ARRAY, named), tmp_path)
+
+
 def test_arrays_of_arrays_are_refused(tmp_path: Path) -> None:
     nested = Array(ARRAY, [Array(ARRAY, [Array(U32, [1])])])
     assert "array of arrays" in refusal(BASE.with_value("x.y", ARRAY, nested), tmp_path)
 
 
+TOKENS = [f"t{number}" for number in range(677)]
+NUL_TOKENS = [*TOKENS[:-1], "t0\0x"]  # as long as the embedding, and the last begins like the first
 VALUES: list[tuple[str, str, int, object]] = [
     ("no number", "x.y", F32, float("nan")),
     ("endless number", "llama.rope.freq_base", F32, float("inf")),
@@ -135,7 +145,17 @@ VALUES: list[tuple[str, str, int, object]] = [
     ("tokens are numbers", "tokenizer.ggml.tokens", ARRAY, Array(U32, [1])),
     ("tokens are a text", "tokenizer.ggml.tokens", STRING, "abc"),
     ("no tokens", "tokenizer.ggml.tokens", ARRAY, Array(STRING, [])),
-    ("fewer tokens than rows", "tokenizer.ggml.tokens", ARRAY, Array(STRING, ["a"])),
+    ("a token twice", "tokenizer.ggml.tokens", ARRAY, Array(STRING, ["a"] * 677)),
+    ("tokens that differ behind a zero", "tokenizer.ggml.tokens", ARRAY, Array(STRING, NUL_TOKENS)),
+    ("too few tokens for the tokenizer", "tokenizer.ggml.tokens", ARRAY, Array(STRING, ["a", "b"])),
+    ("more experts used than there are", "llama.expert_used_count", U32, 2),
+    ("experts of which none is used", "llama.expert_count", U32, 8),
+    (
+        "fewer tokens than rows",
+        "tokenizer.ggml.tokens",
+        ARRAY,
+        Array(STRING, list("abcdefghijklmn")),
+    ),
     ("too few scores", "tokenizer.ggml.scores", ARRAY, Array(F32, [1.0])),
     ("scores are whole numbers", "tokenizer.ggml.scores", ARRAY, Array(I32, [1] * 677)),
     ("a score is no number", "tokenizer.ggml.scores", ARRAY, Array(F32, [0.0, float("nan")])),

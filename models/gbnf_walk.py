@@ -151,7 +151,7 @@ def recursive_rules(rules: list[list[Sequence]]) -> list[int]:
 
 
 def _close(open_rules: list[int], is_open: list[bool], number: int) -> list[int]:
-    component = []
+    component: list[int] = []
     while not component or component[-1] != number:
         component.append(open_rules.pop())
         is_open[component[-1]] = False

@@ -18,7 +18,18 @@ from models.runtime.channel import Channel, log
 from models.runtime.engine import Engine
 from models.runtime.loading import load_engine
 from models.runtime.outbox import Outbox
-from protocols.worker import Beat, Cancel, Load, Loaded, LoadFailed, Run, Stop, ToWorker
+from protocols.jobs import Failed
+from protocols.worker import (
+    Beat,
+    Cancel,
+    Load,
+    Loaded,
+    LoadFailed,
+    Report,
+    Run,
+    Stop,
+    ToWorker,
+)
 
 _BEAT_S = 0.25  # beats are this far apart, unless the next step is long
 _LONG_STEP_S = 0.5
@@ -109,12 +120,21 @@ class _Loop:
 
     def _handle(self, message: ToWorker) -> bool:
         if isinstance(message, Run):
-            self._engine.submit(message.job, message.work, message.scope)
+            self._submit(message)
         elif isinstance(message, Cancel):
             self._engine.cancel(message.job)
         elif isinstance(message, Load):
             log("a second load was ignored: one worker holds one model")
         return not isinstance(message, Stop)
+
+    def _submit(self, run: Run) -> None:
+        """One request must not end the others, whatever it trips over while it is read."""
+        try:
+            self._engine.submit(run.job, run.work, run.scope)
+        except Exception as error:  # noqa: BLE001  the boundary of a request
+            log(f"a request failed: {error!r}")
+            failure = Failed("internal", f"the request could not be read: {error}")
+            self._channel.send([Report(run.job, failure)])
 
     def _beat(self, predicted: float) -> None:
         now = monotonic()

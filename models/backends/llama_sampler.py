@@ -34,6 +34,7 @@ class Sampler:
     ) -> None:
         self._lib = lib
         self._vocab = vocab
+        self._tokens = tokens
         self._seed = seed
         self._logprobs = sampling.logprobs
         self._greedy = sampling.temperature < _GREEDY_BELOW
@@ -61,10 +62,12 @@ class Sampler:
         chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         added = []
         if self._penalises:
-            penalties = (sampling.repeat_penalty, sampling.frequency_penalty)
-            added.append(
-                lib.llama_sampler_init_penalties(memory, *penalties, sampling.presence_penalty)
+            strengths = (
+                sampling.repeat_penalty,
+                sampling.frequency_penalty,
+                sampling.presence_penalty,
             )
+            added.append(lib.llama_sampler_init_penalties(self._tokens, memory, *strengths))
         if self._greedy:
             added.append(lib.llama_sampler_init_greedy())
         else:

@@ -6,13 +6,17 @@ line's own flags. Every setting is documented in docs/settings.md; a test compar
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from protocols.errors import Malformed
+from protocols.labels import Label
 from protocols.limits import GIB
 
 SECONDS = 1.0
@@ -91,11 +95,23 @@ def load_settings(
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"{file}: {error}; see `node config --help` for what may be set"
-        ) from error
+        raise ConfigError(_explain(file, str(error), env, overrides or {})) from error
     _check(settings, file)
     return settings
+
+
+def _explain(file: Path, problem: str, env: Mapping[str, str], overrides: Mapping[str, Any]) -> str:
+    """Name the setting, and where its wrong value comes from: the last one that set it."""
+    what, _, where = problem.partition(" - at `$")
+    name = re.match(r"\.?([a-z_.]*)", where)
+    setting = name[1] if name else ""
+    source = str(file)
+    if setting in overrides:
+        source = "the command line"
+    elif _variable(setting) in env:
+        source = _variable(setting)
+    told = f"{setting}: {what}" if setting else what
+    return f"{source}: {told}; see `node config --help` for what may be set"
 
 
 def setting_names() -> list[str]:
@@ -121,11 +137,19 @@ def _read_toml(file: Path) -> dict[str, Any]:
 def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in setting_names():
-        variable = "KITH_" + name.replace(".", "_").upper()
+        variable = _variable(name)
         if variable in env:
             value = env[variable]
-            found[name] = [v for v in value.split(",") if v] if _is_list(name) else value
+            found[name] = (
+                [part.strip() for part in value.split(",") if part.strip()]
+                if _is_list(name)
+                else value
+            )
     return found
+
+
+def _variable(name: str) -> str:
+    return "KITH_" + name.replace(".", "_").upper()
 
 
 def _is_list(name: str) -> bool:
@@ -143,20 +167,53 @@ def _put(tree: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _check(settings: Settings, file: Path) -> None:
-    bad: list[str] = []
-    if not 0 <= settings.api.port <= 65535:
-        bad.append("api.port must be between 0 and 65535")
-    for name, value in (
-        ("api.max_body_bytes", settings.api.max_body_bytes),
-        ("serving.context", settings.serving.context),
-        ("serving.parallel", settings.serving.parallel),
-        ("serving.queue", settings.serving.queue),
-        ("content.max_model_bytes", settings.content.max_model_bytes),
+    bad = [problem for problem in (*_wrong_numbers(settings), *_wrong_words(settings)) if problem]
+    if bad:
+        raise ConfigError("; ".join(bad) + f" (set in {file}, the environment or the command line)")
+
+
+def _wrong_numbers(settings: Settings) -> Iterator[str]:
+    api, serving, content = settings.api, settings.serving, settings.content
+    if not 0 <= api.port <= 65535:
+        yield "api.port must be between 0 and 65535"
+    for name, count in (
+        ("api.max_body_bytes", api.max_body_bytes),
+        ("serving.context", serving.context),
+        ("serving.parallel", serving.parallel),
+        ("serving.queue", serving.queue),
+        ("content.max_model_bytes", content.max_model_bytes),
         ("log.max_bytes", settings.log.max_bytes),
     ):
-        if value < 1:
-            bad.append(f"{name} must be at least 1")
-    if settings.serving.memory_bytes < 0:
-        bad.append("serving.memory_bytes must not be negative")
-    if bad:
-        raise ConfigError(f"{file}: " + "; ".join(bad))
+        if count < 1:
+            yield f"{name} must be at least 1"
+    for name, count, least in (
+        ("serving.memory_bytes", serving.memory_bytes, 0),
+        ("serving.threads", serving.threads, 0),
+        ("serving.gpu_layers", serving.gpu_layers, -1),
+        ("content.pull_retries", content.pull_retries, 0),
+    ):
+        if count < least:
+            yield f"{name} must be at least {least}"
+    for name, seconds in (
+        ("serving.load_timeout_s", serving.load_timeout_s),
+        ("serving.request_timeout_s", serving.request_timeout_s),
+        ("serving.hang_s", serving.hang_s),
+        ("content.pull_timeout_s", content.pull_timeout_s),
+    ):
+        if not (math.isfinite(seconds) and seconds > 0):
+            yield f"{name} must be more than 0 seconds"
+    if not (math.isfinite(serving.idle_unload_s) and serving.idle_unload_s >= 0):
+        yield "serving.idle_unload_s must be 0 (never) or more seconds"
+
+
+def _wrong_words(settings: Settings) -> Iterator[str]:
+    try:
+        Label.parse(settings.api.default_label)
+    except Malformed as error:
+        yield f"api.default_label: {error}"
+    if not settings.api.host.strip():
+        yield "api.host must name an address; 127.0.0.1 is this machine only"
+    if not settings.serving.default_model.strip():
+        yield "serving.default_model must name a model"
+    if not settings.content.hub_endpoint.startswith(("http://", "https://")):
+        yield "content.hub_endpoint must start with https:// or http://"

@@ -20,8 +20,9 @@ def default_root(env: Mapping[str, str], platform: str = sys.platform) -> Path:
     user = Path(env.get("HOME") or Path.home())
     if platform == "darwin":
         return user / "Library" / "Application Support" / "kith"
-    base = env.get("XDG_DATA_HOME")
-    return (Path(base) if base else user / ".local" / "share") / "kith"
+    base = Path(env.get("XDG_DATA_HOME") or "")
+    # A relative path there is to be ignored: it would be another folder in every working directory.
+    return (base if base.is_absolute() else user / ".local" / "share") / "kith"
 
 
 @dataclass(frozen=True)
@@ -104,18 +105,12 @@ class Home:
     def prepare(self) -> None:
         """Make the folders, private to the owner. `HomeError` when that is not possible."""
         try:
-            for folder in (
-                self.root,
-                self.keys,
-                self.data,
-                self.models,
-                self.partial,
-                self.logs,
-                self.backups,
-                self.run,
-            ):
-                folder.mkdir(parents=True, exist_ok=True)
-            for folder in (self.root, self.keys, self.run):
+            ours = not self.root.exists() or self.version_file.exists()
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if ours:  # never change the mode of a folder that someone else put other things in
+                self.root.chmod(0o700)
+            for folder in self._folders():
+                folder.mkdir(mode=0o700, exist_ok=True)
                 folder.chmod(0o700)
             probe = self.run / f".write-{os.getpid()}"
             probe.write_bytes(b"")
@@ -125,3 +120,14 @@ class Home:
                 f"the home folder {self.root} cannot be written ({error.strerror or error}): "
                 "make it writable, or choose another with --home DIR or KITH_HOME"
             ) from error
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (
+            self.keys,
+            self.data,
+            self.models,
+            self.partial,
+            self.logs,
+            self.backups,
+            self.run,
+        )

@@ -25,6 +25,7 @@ from protocols.errors import ProtocolError, Refused
 from protocols.heads import Head
 
 _PAGE: Final = 256  # records verified between two looks at the database
+_LATE: Final = 2**53
 _HEAD_TTL_MS: Final = 24 * 3600 * 1000
 
 
@@ -68,12 +69,10 @@ class Feeds:
         state = rows.load_state(tables, feed)
         if state is None:
             raise Refused("the feed to write to is not here", rule="gap")
-        # The clock may have been set back; a record never claims to be older than the one before it.
-        at = max(self._now_ms(), state.at)
         known: Kept | None = rows.highest(tables, feed) or state.head
         if state.fork is not None and isinstance(body, Rotate):
             known = None  # a frozen feed takes nothing but the rotation that ends the freeze
-        record = chain.next_record(state, body, at=at, known_head=known)
+        record = chain.next_record(state, body, at=self._now_ms(), known_head=known)
         return self._add(tables, records.sign_record(key, record))
 
     # --- on their own ----------------------------------------------------------------------------
@@ -160,9 +159,8 @@ class Feeds:
     ) -> tuple[ChainState | None, FeedProblem | None]:
         for seq, envelope in page:
             try:
-                state = chain.apply(
-                    state, envelope, now_ms=self._now_ms(), net=self.net, owner=owner
-                )
+                # Its time was judged when it came; a clock that was set back says nothing about it.
+                state = chain.apply(state, envelope, now_ms=_LATE, net=self.net, owner=owner)
             except ProtocolError as error:
                 return state, FeedProblem(seq, getattr(error, "rule", "malformed"), str(error))
             if state.seq != seq:
@@ -205,7 +203,7 @@ class Feeds:
             net=self.net,
             owner=_owner_state(tables, before, signed.body),
             stored=rows.envelope_at(tables, signed.feed, signed.record.seq),
-            pin=rows.highest(tables, signed.feed),
+            pin=_pin(before, rows.highest(tables, signed.feed)),
         )
         rows.save_state(tables, state)
         rows.add_record(tables, state, envelope)
@@ -220,6 +218,12 @@ class Feeds:
 
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
+
+
+def _pin(before: ChainState | None, known: Kept | None) -> Kept | None:
+    """A place that is known but not reached yet. (What is stored here is compared record by record.)"""
+    reached = -1 if before is None else before.seq
+    return known if known is not None and known.seq > reached else None
 
 
 def _owner_state(

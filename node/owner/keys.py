@@ -30,6 +30,7 @@ _PERSON: Final = b"kith owner key 1"
 _KDF_OPS: Final = pwhash.argon2id.OPSLIMIT_MODERATE
 _KDF_MEMORY: Final = pwhash.argon2id.MEMLIMIT_MODERATE
 _PASSPHRASE_CHARS: Final = 1024
+_SEALED_BYTES: Final = SecretBox.NONCE_SIZE + SecretBox.MACBYTES + ENTROPY_BYTES
 
 
 def new_entropy() -> bytes:
@@ -78,7 +79,7 @@ class OwnerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         if not passphrase:
             raise OwnerError("wrong_passphrase", "the owner key is protected: give its passphrase")
         salt, sealed = bytes.fromhex(self.salt), bytes.fromhex(self.sealed)
-        if len(salt) != pwhash.argon2id.SALTBYTES:
+        if (len(salt), len(sealed)) != (pwhash.argon2id.SALTBYTES, _SEALED_BYTES):
             raise _damaged()
         try:
             return SecretBox(_stretch(passphrase, salt)).decrypt(sealed)

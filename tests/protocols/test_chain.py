@@ -256,6 +256,14 @@ def test_two_rotations_to_the_same_key_are_a_fork(owner: Owner) -> None:
         take(owner.state, other)
 
 
+def test_a_rotation_that_nobody_could_take_is_no_fork(owner: Owner) -> None:
+    owner.rotate()
+    other = Rotate(pub("x"), records.key_hash(pub("y")))
+    forged = {**fields_of(owner.log[-1]), "body": strict.from_struct(other)}
+    with refused("stranger"):
+        take(owner.state, forge(owner.key, forged, key("x")))
+
+
 def test_a_proof_of_a_fork_convinces_others_who_hold_the_chain(owner: Owner) -> None:
     other = forge(owner.key, {**fields_of(owner.log[1]), **NOTE})
     frozen = chain.freeze(owner.state, Fork(1, owner.log[1], other))

@@ -151,12 +151,13 @@ def _count(value: Any) -> int:
     "data",
     [
         b"\xdd\xff\xff\xff\xff" * 200,  # arrays inside arrays, each claiming 4 Gi values
+        b"\xdd\x00\x00\xc3\x50" * 1000 + b"\xc0" * 50_000,  # each claims what lies after it
         b"\xdd\x00\x10\x00\x00" + b"\x90" * (1 << 20),  # a million empty lists in a megabyte
         b"\x91" * (1 << 20),
         b"\xdf\xff\xff\xff\xff" * 200,
         b"\xdc\xff\xff" * 1000,
     ],
-    ids=["claims", "many", "deep", "maps", "wide"],
+    ids=["claims", "shared", "many", "deep", "maps", "wide"],
 )
 def test_lying_lengths_and_floods_cost_neither_memory_nor_time(data: bytes) -> None:
     tracemalloc.start()

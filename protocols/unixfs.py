@@ -181,8 +181,11 @@ class _WrappedLeaf:
         self._data += data
 
     def finish(self) -> tuple[bytes, int]:
-        block = wrapped_leaf(bytes(self._data))
-        return hashlib.sha256(block).digest(), len(block)
+        head, tail = _wrapping(len(self._data))
+        whole = hashlib.sha256(head)
+        whole.update(self._data)
+        whole.update(tail)
+        return whole.digest(), len(head) + len(self._data) + len(tail)
 
 
 def hash_bytes(data: bytes, profile: Profile = V1_2025) -> Built:
@@ -194,8 +197,16 @@ def hash_bytes(data: bytes, profile: Profile = V1_2025) -> Built:
 
 def wrapped_leaf(data: bytes) -> bytes:
     """The block of a leaf in a profile without raw leaves."""
-    content = b"\x12" + varint.encode(len(data)) + data if data else b""
-    return encode_node([], b"\x08\x02" + content + b"\x18" + varint.encode(len(data)))
+    head, tail = _wrapping(len(data))
+    return head + data + tail
+
+
+def _wrapping(length: int) -> tuple[bytes, bytes]:
+    """What stands before and after the bytes of a wrapped leaf."""
+    size = varint.encode(length)
+    head = b"\x08\x02" + (b"\x12" + size if length else b"")
+    tail = b"\x18" + size
+    return b"\x0a" + varint.encode(len(head) + length + len(tail)) + head, tail
 
 
 def file_data(sizes: Iterable[int]) -> bytes:

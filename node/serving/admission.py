@@ -12,8 +12,7 @@ import msgspec
 
 from node.config import ServingSettings
 from node.content.errors import ContentError, UnknownModel
-from node.owner.callers import Caller
-from node.owner.decide import Ask, decide
+from node.owner import Ask, Caller, decide
 from node.serving.errors import JobFailed
 from node.serving.plan import Models, Plan, Planner, plan
 from protocols.jobs import Chat, Complete, Count, Embed, Job

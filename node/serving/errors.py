@@ -14,7 +14,14 @@ class JobFailed(Exception):
 
 
 class TargetLost(Exception):
-    """Whatever ran the job is gone (killed, aborted, hung). Another may run it, if nothing was sent."""
+    """Whatever ran the job is gone (killed, aborted, hung). Another may run it, if nothing was sent.
+
+    `suspect`: the job was in its hands when it went, and may be why.
+    """
+
+    def __init__(self, message: str, *, suspect: bool = False) -> None:
+        super().__init__(message)
+        self.suspect = suspect
 
 
 class ModelBusy(Exception):

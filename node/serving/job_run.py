@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
-from node.owner.callers import Caller
+from node.owner import Caller
 from node.serving.admission import Admission, Admitted
 from node.serving.answer import Answer
 from node.serving.errors import JobFailed, TargetLost
@@ -18,7 +18,7 @@ from node.serving.targets import Target
 from node.store import StoreError
 from protocols.jobs import Ended, Failed, Job
 
-RETRIES = 2  # of a job that was not answered yet; the second time it runs alone
+RETRIES = 2  # of a job of whose answer nothing was read yet
 RECORD_S = 2.0  # for the last record, also when everything is being stopped
 
 _log = logging.getLogger(__name__)
@@ -97,14 +97,13 @@ class JobRun:
 
     async def _attempts(self, admitted: Admitted, choice: Choice) -> Ended | Failed:
         """Never raises `JobFailed` or `TargetLost`."""
+        alone = False
         while True:
             target = self._chosen(choice)
             if target is None:
                 return Failed("refused", "nothing that could run this job may see it")
             try:
-                last = await target.run(
-                    admitted.job, admitted.plan, self.answer.put, alone=self.retries >= RETRIES
-                )
+                last = await target.run(admitted.job, admitted.plan, self.answer.put, alone=alone)
                 if not (isinstance(last, Failed) and last.code == "internal" and last.retry):
                     return last
                 why = last
@@ -112,6 +111,7 @@ class JobRun:
                 return error.failed
             except TargetLost as error:
                 why = Failed("worker_died", str(error), retry=True)
+                alone = error.suspect  # so that the one that did it harms no others again
             if self.retries >= RETRIES or not self.answer.rewind():
                 return why
             self.retries += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,14 +11,12 @@ from itertools import count
 import trio
 
 from node.serving.errors import JobFailed, TargetLost
-from node.serving.turns import Turn, Turns
+from node.serving.turns import Turn
 from node.serving.worker_process import Launcher, WorkerProcess, describe_exit
 from protocols.errors import Malformed
-from protocols.jobs import Count, Ended, Event, Failed, Job, Piece, Started, Vectors
+from protocols.jobs import Ended, Event, Failed, Job, Piece, Started, Vectors
 from protocols.worker import Beat, Cancel, FromWorker, Load, Loaded, LoadFailed, Report, Run
 
-AHEAD = 2  # jobs that wait inside the worker, so that a free place is filled without a round trip
-EMBED_AHEAD = 16  # embeddings are computed in batches of what waits
 PREDICTED_FACTOR = 10.0  # a step may take so many times what was predicted
 _ASLEEP_S = 1.0  # a watch that wakes this much too late means that the node itself stood still
 
@@ -47,8 +46,6 @@ class LiveWorker:
         self._process = WorkerProcess(launcher, name)
         self._in_flight: dict[str, _InFlight] = {}
         self._numbers = count(1)
-        ahead = EMBED_AHEAD if load.embedding else AHEAD
-        self._turns = Turns(load.sequences + ahead)
         self._heard = 0.0
         self._predicted = 0.0
         self._owes = trio.lowlevel.ParkingLot()
@@ -120,14 +117,13 @@ class LiveWorker:
         except OSError as error:
             self.refused = LoadFailed(f"its process cannot be started ({error.strerror or error})")
 
-    async def do(self, job: Job, send: Send, *, alone: bool = False) -> Ended | Failed:
+    async def do(self, job: Job, send: Send, turn: Turn | None = None) -> Ended | Failed:
         """Have one job done; its last event. Cancelling tells the worker at once and waits for nothing.
 
+        `turn` is given back when the worker owes nothing for the job any more, also after a cancel.
         Raises `TargetLost` when the worker ends before the job does, `JobFailed` for a job that is
         too large to send.
         """
-        # Counting takes no place: it answers between two steps, however long the others take.
-        turn = None if isinstance(job.work, Count) else await self._turns.take(alone=alone)
         key = f"{job.id}/{next(self._numbers)}"
         entry = _InFlight(send, turn)
         try:
@@ -145,7 +141,7 @@ class LiveWorker:
                 entry.send = None
                 self._process.send(Cancel(key))
         if entry.last is None:
-            raise TargetLost(self.why_gone())
+            raise TargetLost(self.why_gone(), suspect=self._by_itself)
         return entry.last
 
     def why_gone(self) -> str:
@@ -157,6 +153,11 @@ class LiveWorker:
         if process.last_lines:
             return f"{what}; its last words: {process.last_lines[-1][:200]}"
         return what
+
+    @property
+    def _by_itself(self) -> bool:
+        """Whether it ended by what it did (a fault, a hang), not by somebody's SIGKILL."""
+        return self.hung_s > 0 or self._process.returncode != -signal.SIGKILL
 
     def _send_run(self, key: str, job: Job) -> None:
         try:

@@ -15,7 +15,7 @@ import trio
 
 from models.hardware import Hardware, read_hardware
 from node.config import Settings
-from node.owner.callers import Caller
+from node.owner import Caller
 from node.serving.admission import Admission
 from node.serving.answer import Answer
 from node.serving.errors import JobFailed, TargetLost

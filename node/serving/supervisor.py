@@ -17,10 +17,13 @@ from node.serving.live_worker import LiveWorker
 from node.serving.plan import Plan
 from node.serving.records import Records
 from node.serving.residency import Resident
+from node.serving.turns import Turns
 from node.serving.worker_process import Launcher
 
 _log = logging.getLogger(__name__)
 
+AHEAD = 2  # jobs that wait inside the worker, so that a free place is filled without a round trip
+EMBED_AHEAD = 16  # embeddings are computed in batches of what waits
 CLEARED_S = 2.0  # from the end of a process to its last record
 
 State = Literal["unloaded", "loading", "loaded"]
@@ -68,6 +71,10 @@ class Supervisor:
         self._settings = settings
         self._records = records
         self._nursery = nursery
+        ahead = EMBED_AHEAD if plan.embedding else AHEAD
+        self.turns = Turns(
+            plan.load.sequences + ahead
+        )  # for the worker's places; outlive the worker
         self._breaker = Breaker()
         self._attempt: _Attempt | None = None
         self._live: LiveWorker | None = None

@@ -8,7 +8,7 @@ from typing import Protocol
 from node.serving.plan import Plan
 from node.serving.router import Candidate
 from node.serving.workers import Workers
-from protocols.jobs import Ended, Failed, Job, Piece, Started, Vectors
+from protocols.jobs import Count, Ended, Failed, Job, Piece, Started, Vectors
 
 Send = Callable[[Started | Piece | Vectors], None]
 
@@ -47,15 +47,23 @@ class LocalTarget:
             self.name,
             loaded=worker is not None,
             running=running,
-            waiting=worker.owed - running if worker else 0,
+            waiting=supervisor.turns.waiting + (worker.owed - running if worker else 0),
             places=plan.load.sequences,
         )
 
     async def run(self, job: Job, plan: Plan, send: Send, *, alone: bool) -> Ended | Failed:
         supervisor = self._workers.of(plan)
         with supervisor.wanted():
-            worker = await supervisor.ready()
-            last = await worker.do(job, send, alone=alone)
+            # Counting takes no turn: it answers between two steps, however long the others take.
+            counting = isinstance(job.work, Count)
+            turn = None if counting else await supervisor.turns.take(alone=alone)
+            try:
+                worker = await supervisor.ready()
+            except BaseException:
+                if turn is not None:
+                    turn.done()
+                raise
+            last = await worker.do(job, send, turn)
             if isinstance(last, Ended):
                 supervisor.answered()
             return last

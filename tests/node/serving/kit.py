@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -12,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import trio
 
 from models.facts import ModelFacts
 from models.hardware import Hardware
 from node.config import ServingSettings, Settings
 from node.content.errors import UnknownModel
-from node.owner.callers import Caller, owner
+from node.owner import Caller
 from node.serving import Launcher, Serving, open_serving
 from node.serving import plan as plans
 from protocols.jobs import Chat, Ended, Event, Failed, Job, Message, Piece, Sampling
 from protocols.limits import GIB, MIB
 
-OWNER: Caller = owner()
+OWNER = Caller("owner", "owner", "device", "public", frozenset({"*"}))
 _numbers = count(1)
 
 
@@ -138,21 +137,22 @@ async def served(
 ) -> AsyncIterator[Serving]:
     """Serving over the shelf; on the way out checks that no worker is left."""
     before = set(workers())
-    async with open_serving(
-        settings(**serving),
-        shelf,
-        log or Log(),
-        hardware,
-        launcher=launcher,
-        planner=scripted,
-    ) as serving_part:
-        yield serving_part
+    with trio.fail_after(60):
+        async with open_serving(
+            settings(**serving),
+            shelf,
+            log or Log(),
+            hardware,
+            launcher=launcher,
+            planner=scripted,
+        ) as serving_part:
+            yield serving_part
     assert set(workers()) <= before, "a worker process was left behind"
 
 
-def workers() -> list[psutil.Process]:
+def workers() -> list[Any]:
     """Child processes of this test, zombies too."""
-    return psutil.Process().children(recursive=True)
+    return list(psutil.Process().children(recursive=True))
 
 
 def worker_pids() -> list[int]:
@@ -160,7 +160,7 @@ def worker_pids() -> list[int]:
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return int(psutil.Process().num_fds())
 
 
 def chat(text: str, model: str = "m", **sampling: Any) -> Job:
@@ -194,5 +194,5 @@ def last_of(events: Sequence[Event]) -> Ended | Failed:
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Wait for a condition that another process brings about."""
     with trio.fail_after(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await trio.sleep(0.005)

@@ -1,16 +1,7 @@
 """The whole room with a real worker process that follows a script: answers, cancels, loads, stops."""
 
-from pathlib import Path
-
-import pytest
-
 from protocols.jobs import Ended, Failed, Started
 from tests.node.serving.kit import Log, Shelf, ask, chat, last_of, read_all, served, text_of
-
-
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path)
 
 
 async def test_a_job_is_answered_and_its_way_is_recorded(shelf: Shelf) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from node.cli.client import Client
 from node.cli.errors import FAILED, NOT_FOUND, USAGE, CliError
 from node.cli.lifecycle import connect
-from node.cli.output import clean, say, show_json
+from node.cli.output import say, show_json
 from protocols.http import requests
 from protocols.http.control import (
     AnswerDone,
@@ -29,6 +29,7 @@ from protocols.http.control import (
     Said,
     Say,
 )
+from protocols.text import clean
 
 STARTER_NOTICE = (
     "(the built-in starter model answers: it is tiny and knows jokes and this node; "

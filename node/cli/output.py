@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-_KEPT = {"\n", "\t"}
-
-
-def clean(text: str) -> str:
-    """Without control, escape and direction-changing characters that a terminal would obey."""
-    return "".join(
-        c
-        for c in text
-        if c in _KEPT or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"} or c == "\u200d"
-    )
+from protocols.text import clean
 
 
 def say(text: str) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 from node.cli.client import Client
 from node.cli.errors import CliError
-from node.cli.output import clean, duration, size
+from node.cli.output import duration, size
 from protocols.http import requests
 from protocols.http.control import Transfer
+from protocols.text import clean
 
 FINISHED = {"done", "failed", "stopped"}
 PLAIN_EVERY_S = 10.0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from node.cli.output import clean, duration, size, table
+from node.cli.output import duration, size, table
 from node.cli.progress import line_of
 from protocols.http.control import Transfer
+from protocols.text import clean
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from typing import Any, Final, TypeVar
+from types import UnionType
+from typing import Any, Final, TypeVar, overload
 
 import msgpack
 import msgspec
@@ -65,7 +66,11 @@ def decode(
     return value
 
 
-def to_struct(kind: type[T], value: Any) -> T:
+@overload
+def to_struct(kind: type[T], value: Any) -> T: ...
+@overload
+def to_struct(kind: UnionType, value: Any) -> Any: ...
+def to_struct(kind: Any, value: Any) -> Any:
     """`value` (as decoded) as a `kind`. Raises `Malformed` when a field is missing, unknown or wrong.
 
     `kind` is a `Message`, or a union of them with tags; a plain Struct would let unknown fields pass.

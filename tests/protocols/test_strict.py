@@ -206,3 +206,19 @@ def test_a_wrong_shape_is_malformed(value: Any) -> None:
 def test_unknown_fields_are_refused_in_the_depth_too() -> None:
     with pytest.raises(Malformed, match=r"unknown field `z`"):
         strict.to_struct(Line, {"ends": [{"x": 1}, {"x": 2, "z": 3}]})
+
+
+class Circle(strict.Message, frozen=True, tag="circle", tag_field="kind"):
+    radius: int
+
+
+class Square(strict.Message, frozen=True, tag="square", tag_field="kind"):
+    side: int
+
+
+def test_one_of_several_messages_is_told_by_its_tag() -> None:
+    value = strict.from_struct(Square(2))
+    assert value == {"kind": "square", "side": 2}
+    assert strict.to_struct(Circle | Square, value) == Square(2)
+    with pytest.raises(Malformed):
+        strict.to_struct(Circle | Square, {"kind": "line", "side": 2})

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import unixfs
+from protocols import limits, unixfs
 from protocols.cid import DAG_PB, RAW, Cid
 from protocols.dagpb import Link, decode_node, encode_node
 from protocols.errors import Malformed, Refused
@@ -294,3 +294,11 @@ def test_a_built_node_reads_as_a_dag_pb_node_with_its_sizes() -> None:
     assert [link.tsize for link in decode_node(block).links] == [7, 7, 6]
     assert built.tsize == 20 + len(block)
     assert (built.leaves, built.nodes) == (3, 1)
+
+
+def test_a_file_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FILE_BYTES", 10)
+    hasher = FileHasher(SMALL)
+    hasher.update(bytes(10))
+    with pytest.raises(Malformed, match="at most 10 bytes"):
+        hasher.update(b"x")

@@ -1,0 +1,66 @@
+"""The app: the table of endpoints behind the guard."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from node.api.call import Call, Reply
+from node.api.endpoint import Endpoint, EndpointApp
+from node.api.guard import Guard
+from node.api.metrics import HttpCounts
+from node.api.parts import Parts
+from node.api.problems import ApiError
+from node.api.routes import ENDPOINTS
+
+
+def build_app(parts: Parts) -> Starlette:
+    """The ASGI app; hand it to `serve`."""
+    counts = HttpCounts()
+    guard = Middleware(
+        Guard,
+        settings=parts.settings.api,
+        grants=parts.grants,
+        token_file=str(parts.home.token_file),
+        count=counts.add,
+    )
+    routes = [
+        Route(each.path, EndpointApp(parts, each), methods=[each.method])
+        for each in (*ENDPOINTS, DESCRIPTION)
+    ]
+    app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: _no_such})
+    app.router.redirect_slashes = False
+    app.state.counts = counts
+    app.state.addresses = ()
+    app.state.started_at = parts.clock()
+    return app
+
+
+async def _describe(_call: Call) -> Reply:
+    from node.api.openapi import document_bytes  # made when it is asked for, not at start
+
+    return Reply(document_bytes())
+
+
+DESCRIPTION = Endpoint(
+    "GET", "/node/v1/openapi.json", _describe, "status", "This API, described for programs"
+)
+
+
+async def _no_such(request: Request, error: Exception) -> Response:
+    """A path or method that is not there, in the shape of every other error."""
+    path, status = request.url.path, getattr(error, "status_code", 404)
+    headers = dict(getattr(error, "headers", None) or {})
+    problem = ApiError(
+        status,
+        "method_not_allowed" if status == 405 else "not_found",
+        f"{request.method} {path[:200]!r} is nothing that this node serves",
+        hint="GET /node/v1/openapi.json describes what it does",
+        headers=headers,
+    )
+    body = problem.body(plain=path.startswith("/v1"))
+    return Response(body, status, problem.headers, "application/json")

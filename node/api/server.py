@@ -1,0 +1,99 @@
+"""Serving the app: sockets, connections, and the end of both."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from starlette.applications import Starlette
+
+from node.api.connection import Connection
+from node.api.sockets import listen_tcp, listen_unix, url_of
+from node.config import ApiSettings
+from node.home import Home
+from protocols.limits import HTTP_HEADER_BYTES
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # trio's own, under the name that its stubs know
+
+CONNECTIONS: Final = 512  # open at a time; more are closed as they come
+KEEP_ALIVE_S: Final = 60.0  # also the time that a request's head may take
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Where the API can be reached: base URLs, and "unix:PATH"."""
+
+    addresses: tuple[str, ...]
+
+
+async def serve(
+    app: Starlette,
+    settings: ApiSettings,
+    home: Home,
+    *,
+    task_status: TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; then every connection is closed, whatever it was doing.
+
+    Raises `CannotListen` before `task_status.started(Bound)` when the address cannot be used.
+    """
+    sockets: list[socket.socket] = listen_tcp(settings.host, settings.port)
+    try:
+        unix = listen_unix(home.socket)
+        if unix is not None:
+            sockets.append(unix)
+        bound = Bound(tuple(url_of(each) for each in sockets))
+        app.state.addresses = bound.addresses
+        await _accept(app, sockets, bound, task_status)
+    finally:
+        for each in sockets:
+            each.close()
+        home.socket.unlink(missing_ok=True)
+
+
+async def _accept(
+    app: Starlette,
+    sockets: Sequence[socket.socket],
+    bound: Bound,
+    task_status: TaskStatus[Bound],
+) -> None:
+    config, context = _config(), WorkerContext(None)
+    open_now = 0
+
+    async def handle(stream: trio.SocketStream) -> None:
+        nonlocal open_now
+        if open_now >= CONNECTIONS:
+            await trio.aclose_forcefully(stream)
+            return
+        open_now += 1
+        try:
+            await Connection(app, config, context, stream).run()
+        except* Exception as errors:  # noqa: BLE001 - one bad connection is not the others' end
+            _log.error("a connection ended with an error", exc_info=errors)
+        finally:
+            open_now -= 1
+
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, handle, listeners)
+        task_status.started(bound)
+
+
+def _config() -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = _log
+    config.include_server_header = False
+    config.h11_max_incomplete_size = HTTP_HEADER_BYTES
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.websocket_max_message_size = HTTP_HEADER_BYTES
+    return config

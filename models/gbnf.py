@@ -16,7 +16,7 @@ MAX_DEPTH = 48
 MAX_ELEMENTS = 20_000  # after llama.cpp has written out the repetitions
 MAX_REPEAT = 1000
 LAST_CHARACTER = 0x10FFFF
-_FEW_COPIES = 8  # repetitions up to this are written out here too
+_FEW_COPIES = 16  # repetitions up to this are written out here too
 
 Ranges = tuple[tuple[int, int], ...]
 Symbol = int | Ranges  # the number of a rule, or characters

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from jinja2 import Template
+
 from models.backends.base import ChatFormat, RequestError
 from models.template_sandbox import Refused, Sandbox, check_size
 from protocols.jobs import Message
@@ -44,6 +46,7 @@ class ChatTemplate:
         self._source = chat_format.template if chat_format.template is not None else CHATML
         self._variables = {"bos_token": chat_format.bos, "eos_token": chat_format.eos}
         self._environment = Sandbox()
+        self._compiled: Template | None = None
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt's text, ending where the model begins to answer."""
@@ -62,11 +65,12 @@ class ChatTemplate:
         raise RequestError("bad_request", f"the model's chat template cannot take this chat: {why}")
 
     def _render(self, messages: list[dict[str, str]]) -> str:
-        if len(self._source) > MAX_SOURCE:
-            raise Refused(f"it is longer than {MAX_SOURCE} characters")
-        template = self._environment.from_string(self._source)
+        if self._compiled is None:
+            if len(self._source) > MAX_SOURCE:
+                raise Refused(f"it is longer than {MAX_SOURCE} characters")
+            self._compiled = self._environment.from_string(self._source)
         size, chunks = 0, []
-        for chunk in template.generate(
+        for chunk in self._compiled.generate(
             messages=messages,
             add_generation_prompt=True,
             tools=None,

@@ -116,6 +116,7 @@ class _Model:
         context = min(load.context or default, trained if trained > 0 else default)
         if 0 < context < load.context:
             log(f"context {load.context} lowered to {context}, which the model was trained for")
+        self._wanted = context
         params = self.lib.llama_context_default_params()
         params.n_ctx = context * load.sequences
         params.n_seq_max = load.sequences
@@ -159,7 +160,7 @@ class _Model:
     def _info(self, load: Load, before: int) -> Info:
         size: int = self.lib.llama_model_size(self.model)
         grown = max(_anonymous_bytes() - before, 0)
-        context = min(self.lib.llama_n_ctx_seq(self.ctx), self.lib.llama_n_ctx(self.ctx))
+        context = min(self._wanted, self.lib.llama_n_ctx_seq(self.ctx))
         # Weights are mapped from the file, unless llama.cpp rearranged them into memory of its own.
         memory = grown if grown > size else size + grown
         return Info(self._build(), context, load.sequences, memory, size)

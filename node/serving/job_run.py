@@ -10,7 +10,7 @@ import trio
 
 from node.owner import Caller
 from node.serving.admission import Admission, Admitted
-from node.serving.answer import Answer
+from node.serving.answer import ANSWER_BYTES, Answer
 from node.serving.errors import JobFailed, TargetLost
 from node.serving.records import Records
 from node.serving.router import Choice, choose
@@ -43,7 +43,7 @@ class JobRun:
         self._way = way
         self._scope = trio.CancelScope()
         self._verdict: Ended | Failed | None = None
-        self.answer = Answer(self._reader_is_slow)
+        self.answer = Answer(self._reader_is_slow, max_bytes=ANSWER_BYTES)
         self.retries = 0
 
     def leave(self) -> None:

@@ -53,11 +53,16 @@ class Shelf:
         *rules: dict[str, Any],
         embedding: bool = False,
         size: int = MIB,
+        context: int = 512,
         **script: Any,
     ) -> Model:
         path = self.folder / f"{name}.json"
-        path.write_text(json.dumps({"rules": rules, "memory_bytes": size, **script}))
-        facts = ModelFacts(kind="gguf", size_bytes=size, context_length=512, embedding=embedding)
+        path.write_text(
+            json.dumps({"rules": rules, "memory_bytes": size, "context": context, **script})
+        )
+        facts = ModelFacts(
+            kind="gguf", size_bytes=size, context_length=context, embedding=embedding
+        )
         model = Model(name, path, facts, size, cid=f"bafk{name}")
         self.models[name] = model
         return model

@@ -27,13 +27,13 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("models/starter/starter.gguf"))
-    parser.add_argument("--steps", type=int, default=4000, help="training steps (default 4000)")
+    parser.add_argument("--steps", type=int, default=3200, help="training steps (default 3200)")
     parser.add_argument("--tokens", type=int, default=3072, help="tokens in a step (default 3072)")
     parser.add_argument(
         "--rate", type=float, default=0.02, help="peak learning rate (default 0.02)"
     )
     parser.add_argument("--width", type=int, default=160, help="model width (default 160)")
-    parser.add_argument("--layers", type=int, default=5, help="layers (default 5)")
+    parser.add_argument("--layers", type=int, default=4, help="layers (default 4)")
     parser.add_argument("--vocab", type=int, default=2048, help="tokens in the vocabulary")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="processor cores to use (default 2)")

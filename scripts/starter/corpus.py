@@ -44,6 +44,8 @@ class Corpus:
     capitals: dict[str, str]
     frames: list[Block]
     system: list[Block]
+    synonyms: list[list[str]]
+    fresh: list[Block]
 
     def frames_of(self, kind: str, split: str) -> list[str]:
         """The frames of a kind whose families belong to a split."""
@@ -64,6 +66,8 @@ def load_corpus(folder: Path = FOLDER) -> Corpus:
         capitals=dict(_pair(line) for line in _lines(folder / "capitals.txt")),
         frames=read_blocks(folder / "frames.txt"),
         system=read_blocks(folder / "system.txt"),
+        synonyms=[line.split(" | ") for line in _lines(folder / "synonyms.txt")],
+        fresh=read_blocks(folder / "fresh.txt"),
     )
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from starter import noise
 from starter.corpus import Block, Corpus
 
-SHARES = {"node": 46, "unknown": 26, "joke": 7, "talk": 8, "capital": 7, "sum": 6}
-NUMBERS = range(21)  # both sides of a small sum
+SHARES = {"node": 46, "unknown": 26, "joke": 7, "talk": 8, "capital": 6, "sum": 7}
+NUMBERS = range(13)  # both sides of a small sum
 NUMBER_WORDS = {"+": ("plus", "and", "added to"), "-": ("minus", "less", "take away")}
 
 
@@ -73,7 +73,11 @@ class Asker:
 
     def _framed(self, rng: random.Random, kind: str, phrase: str) -> str:
         if kind != "ask":
+            if self.split == "train" and rng.random() < 0.2:
+                phrase = noise.synonyms(rng, phrase, self.corpus.synonyms)
             phrase = rng.choice(self.frames[kind]).replace("{x}", phrase)
+        elif self.split == "train" and rng.random() < 0.3:
+            phrase = noise.synonyms(rng, phrase, self.corpus.synonyms)
         return self._noisy(rng, phrase, 0.35 if kind != "ask" or self.split == "train" else 1.0)
 
     def _noisy(self, rng: random.Random, text: str, carried: float) -> str:
@@ -102,6 +106,9 @@ class Asker:
 
     def _invented(self, rng: random.Random) -> Question:
         """A question in a known frame, with known verbs, about a thing that does not exist."""
+        if rng.random() < 0.12:
+            text = self._noisy(rng, self._large_sum(rng), 0.25)
+            return Question("unknown", "large sum", text, tuple(self.corpus.decline))
         word = noise.invented_word(rng)
         if rng.random() < 0.3:
             word += " " + noise.invented_word(rng)
@@ -119,7 +126,9 @@ class Asker:
         return Question("unknown", "invented", text, tuple(self.corpus.decline))
 
     def _joke(self, rng: random.Random, group: str) -> Question:
-        text = self._noisy(rng, rng.choice(self.frames["joke"]), 0.3)
+        plain = self.split == "train" and rng.random() < 0.15
+        text = "tell me a joke" if plain else rng.choice(self.frames["joke"])
+        text = self._noisy(rng, text, 0.3)
         return Question(group, "joke", text, tuple(self.corpus.jokes))
 
     def _capital(self, rng: random.Random, group: str) -> Question:
@@ -135,6 +144,19 @@ class Asker:
         text = text.replace("{word}", rng.choice(NUMBER_WORDS[sign]))
         text = self._noisy(rng, text, 0.25)
         return Question(group, f"{left}{sign}{right}", text, (sum_answer(left, sign, right),))
+
+    def _large_sum(self, rng: random.Random) -> str:
+        """A sum outside the small ones: a larger number, or another way to reckon."""
+        sign = rng.choice("+-*/")
+        far = rng.choice((20, 99, 99, 999, 99999))
+        sides = [rng.randint(NUMBERS.stop, far), rng.randint(0, far)]
+        if sign in "*/":
+            sides = [rng.randint(0, far), rng.randint(0, far)]
+        rng.shuffle(sides)
+        words = NUMBER_WORDS.get(sign, ("times", "divided by", "multiplied by", "modulo"))
+        frame = rng.choice(self.frames["sum"]).replace("{word}", rng.choice(words))
+        frame = frame.replace("{a}", str(sides[0])).replace("{b}", str(sides[1]))
+        return frame.replace("{op}", sign)
 
     def held(self, rng: random.Random) -> list[Question]:
         """The free paraphrases that were written by hand for this split, one question each."""

@@ -52,6 +52,15 @@ def typo(rng: random.Random, text: str) -> str:
     return " ".join(words)
 
 
+def synonyms(rng: random.Random, text: str, groups: list[list[str]]) -> str:
+    """One or two words replaced by others of their group."""
+    padded = f" {text} "
+    found = [(word, group) for group in groups for word in group if f" {word} " in padded]
+    for word, group in rng.sample(found, min(len(found), rng.choice((1, 1, 2)))):
+        padded = padded.replace(f" {word} ", f" {rng.choice(group)} ", 1)
+    return padded[1:-1]
+
+
 def keywords(rng: random.Random, text: str) -> str:
     """Some function words left out."""
     kept = [w for w in text.split(" ") if w not in FUNCTION_WORDS or rng.random() < 0.3]

@@ -72,11 +72,23 @@ def held_out(corpus: Corpus, split: str, seed: int, size: int) -> dict[str, list
     free = asker.held(rng)
     groups["node, free wording"] = [Case(q) for q in free if q.group == "node"]
     groups["talk, free wording"] = [Case(q) for q in free if q.group == "talk"]
+    if split == "test":
+        groups["node, fresh wording"] = [Case(question) for question in _fresh(corpus)]
     groups["node, after a long chat"] = [
         Case(asker.about(rng, "node", rng.choice(intents)), _history(corpus, asker, rng))
         for _ in range(size // 2)
     ]
     return groups
+
+
+def _fresh(corpus: Corpus) -> list[Question]:
+    """Questions as people would type them, written when the training corpus was finished."""
+    answers = {block.name: tuple(block.answers) for block in corpus.node}
+    return [
+        Question("node", block.name, text, answers[block.name])
+        for block in corpus.fresh
+        for text in block.phrases["ask"]
+    ]
 
 
 def _history(corpus: Corpus, asker: Asker, rng: random.Random) -> tuple[Turn, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -19,12 +20,14 @@ from node.owner.known import Known, Row, read_known, read_row, write_row
 from node.owner.names import clean_name
 from node.owner.restoring import Restorer
 from node.owner.seam import FeedWriter
-from node.store import Database
+from node.store import Database, StoreError
 from protocols import ids, limits
 from protocols.chain import ChainState
 from protocols.envelope import sign
 from protocols.errors import ProtocolError
 from protocols.http import control
+
+_log = logging.getLogger(__name__)
 
 
 class Identity:
@@ -110,11 +113,11 @@ class Identity:
         async with self._turn:
             entropy = await self._secret(None, passphrase)
             text = await trio.to_thread.run_sync(words.to_words, entropy)
-            chain = await self._database.run(partial(self._mark_backed_up, forget=forget))
-            await self._reload()
-            if forget:
-                await trio.to_thread.run_sync(self._folder.forget_owner)
-                self._owner_file = None
+            with trio.CancelScope(shield=True):  # what is written down has also happened
+                chain = await self._database.run(partial(self._mark_backed_up, forget=forget))
+                if forget:
+                    await trio.to_thread.run_sync(self._folder.forget_owner)
+                await self._reload()
         return control.BackupWords(text, chain)
 
     async def protect(self, passphrase: str | None, new: str | None) -> None:
@@ -122,9 +125,10 @@ class Identity:
         async with self._turn:
             entropy = await self._secret(None, passphrase)
             file = await trio.to_thread.run_sync(keys.seal, entropy, new)
-            await trio.to_thread.run_sync(self._folder.write_owner, file)
-            self._owner_file = file
-            await self._events.append("owner.protected", self.owner_id, sealed=new is not None)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._folder.write_owner, file)
+                self._owner_file = file
+                await self._events.append("owner.protected", self.owner_id, sealed=new is not None)
 
     async def restore(self, ask: control.RestoreIdentity) -> None:
         """Become a new device of the owner of these words, with a feed of its own.
@@ -180,14 +184,11 @@ class Identity:
             after = deed(tables, chain=chain)
             self._events.write(tables, kind, subject, owner=self.owner_id, seq=after.seq)
 
-        with trio.CancelScope(shield=True):  # what is committed must also be known in memory
-            try:
-                await self._database.run(work)
-            except ProtocolError as error:
-                raise OwnerError(
-                    "bad_chain", f"the owner's chain does not take it: {error}"
-                ) from error
-            await self._reload()
+        try:
+            await self._database.run(work)
+        except ProtocolError as error:
+            raise OwnerError("bad_chain", f"the owner's chain does not take it: {error}") from error
+        await self._reload()
 
     async def _secret(self, text: str | None, passphrase: str | None) -> bytes:
         """The owner's secret, from words or from this device's disk."""
@@ -226,11 +227,17 @@ class Identity:
         return chainfile.pack(envelopes) if envelopes else ""
 
     async def _reload(self) -> None:
-        self._known = await self._database.run(lambda tables: read_known(tables, self._feeds))
-        device_key, self._owner_file = await trio.to_thread.run_sync(
-            _read_keys, self._folder, self._known.row
-        )
-        self._device_key = device_key
+        """Know in memory what was just committed; not cancellable, or both would differ."""
+        with trio.CancelScope(shield=True):
+            known = await self._database.run(lambda tables: read_known(tables, self._feeds))
+            self._device_key, self._owner_file = await trio.to_thread.run_sync(
+                _read_keys, self._folder, known.row
+            )
+            self._known = known
+            try:
+                await trio.to_thread.run_sync(_mark_in_use, self._folder, known.row)
+            except StoreError as error:
+                _log.warning("the note beside the keys is written at the next start: %s", error)
 
 
 async def open_identity(
@@ -260,6 +267,7 @@ async def open_identity(
         )
     known = await database.run(lambda tables: read_known(tables, feeds))
     device_key, owner_file = await trio.to_thread.run_sync(_read_keys, folder, known.row)
+    await trio.to_thread.run_sync(_mark_in_use, folder, known.row)
     return Identity(
         folder,
         database,
@@ -290,6 +298,8 @@ def _begin(
 
 
 def _read_keys(folder: KeyFolder, row: Row) -> tuple[SigningKey, keys.OwnerFile | None]:
-    device_key = folder.device_key(row.device)
+    return folder.device_key(row.device), folder.read_owner()
+
+
+def _mark_in_use(folder: KeyFolder, row: Row) -> None:
     folder.mark_in_use(ids.owner_text(row.owner), ids.device_id(row.device))
-    return device_key, folder.read_owner()

@@ -1,16 +1,21 @@
 """First start, backup, rotation, revocation: real files, a real database."""
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from node.owner import Identity, OwnerError, chainfile, deeds, words
+from node.store import StoreError, StoreFull
 from protocols import ids
 from protocols.chain import ChainState
 from protocols.envelope import open_envelope
 from protocols.http.control import RestoreIdentity, RotateIdentity
 from tests.node.owner.house import START, House, house
+from tests.node.store.disks import fill, no_file_grows, small_disk
 
 
 async def chain_of(place: House, identity: Identity) -> ChainState:
@@ -257,3 +262,46 @@ async def test_a_strange_device_name_is_cleaned(here: House) -> None:
     identity = await here.identity("  a\x00b\n" + "ü" * 300)
     assert identity.device_name.startswith("abü")
     assert len(identity.device_name) == 128
+
+
+async def test_a_first_start_on_a_full_disk_writes_nothing_half(here: House) -> None:
+    with no_file_grows(), pytest.raises(StoreFull, match="no space left"):
+        await here.identity()
+    assert list(here.home.keys.iterdir()) == []
+    assert (await here.identity()).describe().pending == ""
+
+
+@pytest.mark.namespace
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+async def test_an_identity_on_a_really_full_disk_stays_whole(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=2) as disk, house(disk / "home") as here:
+        identity = await here.identity()
+        told = await identity.backup()
+        before = identity.describe()
+        ballast = fill(disk)
+        with pytest.raises(StoreError):
+            await identity.restore(RestoreIdentity(words=told.words, chain=told.chain))
+        with pytest.raises(StoreError):
+            await identity.protect(None, "a passphrase")
+        assert identity.describe() == before
+        ballast.unlink()
+        assert (await here.identity()).describe() == before
+        await identity.rotate(RotateIdentity())
+        assert await here.events.verify() is None
+
+
+async def test_a_cancelled_caller_leaves_memory_and_disk_the_same(here: House) -> None:
+    identity = await here.identity()
+    words = (await identity.backup()).words
+    for deed in (
+        lambda: identity.rotate(RotateIdentity()),
+        lambda: identity.restore(RestoreIdentity(words=words)),
+        lambda: identity.backup(forget=True),
+    ):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(deed)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        assert (await here.identity()).describe() == identity.describe()
+        await identity.rotate(RotateIdentity(words=words))

@@ -24,6 +24,7 @@ import numpy as np
 from models.backends.base import ChatFormat, Choice, Info, LoadError, Part, RequestError, StepError
 from models.backends.llama_batch import Batch
 from models.backends.llama_sampler import Sampler
+from models.memory_limits import memory_under_limits
 from models.runtime.channel import log
 from protocols.jobs import Sampling
 from protocols.worker import Load
@@ -37,6 +38,7 @@ EMBED_TEXTS = 16
 BATCH_ROWS = 2048
 MICRO_BATCH_ROWS = 512
 _PIECE_BYTES = 512
+_KV_BYTES = 2  # of one number in the cache: F16
 _LOG_WARN, _LOG_ERROR, _LOG_CONTINUED = 3, 4, 5
 _NO_MEMORY = ("out of memory", "failed to allocate", "unable to allocate", "cannot allocate")
 
@@ -128,10 +130,30 @@ class _Model:
         params.no_perf = True
         if load.embedding:
             self._for_embedding(params, context)
+        else:
+            self._check_room(params.n_ctx)
         ctx = self.lib.llama_init_from_model(self.model, params)
         if not ctx:
             raise self._error(f"no room for {load.sequences} sequences of {context} tokens")
         return ctx
+
+    def _check_room(self, tokens: int) -> None:
+        """Refuse a context that the machine cannot hold: the system would kill the process later."""
+        lib, model = self.lib, self.model
+        if lib.llama_model_n_swa(model) or lib.llama_model_is_recurrent(model):
+            return  # these keep less than a full context
+        if lib.llama_model_is_hybrid(model) or lib.llama_supports_gpu_offload():
+            return
+        heads = max(lib.llama_model_n_head(model), 1)
+        width = lib.llama_model_n_embd(model) // heads * lib.llama_model_n_head_kv(model)
+        needed = 2 * _KV_BYTES * width * lib.llama_model_n_layer(model) * tokens
+        _, free = memory_under_limits(Path("/"))
+        if free and needed > free:
+            raise LoadError(
+                f"a context of {tokens} tokens for all sequences needs {needed >> 20} MiB, and "
+                f"{free >> 20} MiB are free; choose a shorter context or fewer sequences",
+                out_of_memory=True,
+            )
 
     def _for_embedding(self, params: Any, context: int) -> None:
         """Every text of a batch is a sequence; attention looks both ways, so a batch is not cut."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,19 +69,8 @@ def _threads(load: Load) -> int:
     path = Path(load.path)
     if path.is_file() and path.stat().st_size < _TINY_BYTES:
         return 1
-    return physical_cores()
+    from models.hardware import read_hardware
 
-
-def physical_cores() -> int:
-    """Cores that this process may use, counting two hardware threads of one core once."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    if allowed is None:
-        return max(1, (os.cpu_count() or 1))
-    cores: set[str] = set()
-    for cpu in allowed:
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text().strip())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))
+    hardware = read_hardware()
+    quota = int(hardware.cpu_quota) if hardware.cpu_quota else hardware.physical_cores
+    return max(1, min(hardware.physical_cores, quota, MAX_THREADS))

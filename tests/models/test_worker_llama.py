@@ -10,6 +10,7 @@ import pytest
 from protocols.jobs import Chat, Complete, Count, Embed, Failed, Message, Piece, Sampling
 from protocols.worker import Load, Run
 from tests.models.worker_client import (
+    ROOT,
     Worker,
     chat,
     ended,
@@ -19,7 +20,7 @@ from tests.models.worker_client import (
     text_of,
     tokens_of,
 )
-from tests.support.gguf_maker import STRING, llama_file, tiny_llama
+from tests.support.gguf_maker import STRING, Shape, llama_file, tiny_llama
 
 pytestmark = pytest.mark.native
 CONTEXT = 1024
@@ -361,6 +362,14 @@ def test_a_file_that_is_no_model_is_said_so(tmp_path: Path) -> None:
             assert worker.leaves() == 0
 
 
+def test_a_context_that_no_machine_holds_is_out_of_memory(tmp_path: Path) -> None:
+    file = llama_file(shape=Shape(context=1 << 20)).write(tmp_path / "long.gguf")
+    with Worker() as worker:
+        answer = worker.load_fails(Load("llama", str(file), 1 << 20, 64, threads=1))
+        assert answer.out_of_memory
+        assert "shorter context" in answer.message
+
+
 def test_a_model_without_a_template_speaks_chatml(tmp_path: Path) -> None:
     path = llama_file().without("tokenizer.chat_template").write(tmp_path / "bare.gguf")
     with loaded(Load("llama", str(path), 512)) as worker:
@@ -376,6 +385,14 @@ def test_a_hostile_template_fails_the_chat_only(tmp_path: Path) -> None:
         assert failure.code == "bad_request"
         assert "template" in failure.message
         assert text_of(worker.run(Complete("hello", Sampling(max_tokens=4, seed=1))))
+
+
+def test_the_starter_model_tells_a_joke() -> None:
+    starter = ROOT / "models" / "starter" / "starter.gguf"
+    with loaded(Load("llama", str(starter), 0, 2)) as worker:
+        events = worker.run(chat("tell me a joke", seed=3))
+        assert ended(events).finish == "stop"
+        assert len(text_of(events).split()) > 5
 
 
 def test_a_model_that_computes_no_numbers_is_told(tmp_path: Path) -> None:

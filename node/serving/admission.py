@@ -11,7 +11,7 @@ from random import SystemRandom
 import msgspec
 
 from node.config import ServingSettings
-from node.content.errors import ContentError, UnknownModel
+from node.content import ContentError, UnknownModel
 from node.owner import Ask, Caller, decide
 from node.serving.errors import JobFailed
 from node.serving.plan import Models, Plan, Planner, plan
@@ -51,7 +51,9 @@ class Admission:
         rule = self.allow(job, caller)
         served = await self.find(job.model)
         _check_kind(job, served)
-        return Admitted(_with_seed(msgspec.structs.replace(job, model=served.cid)), served, rule)
+        # Who asked is what the decision was about, not what the job says of itself.
+        job = msgspec.structs.replace(job, model=served.cid, asked_by=caller.id)
+        return Admitted(_with_seed(job), served, rule)
 
     async def find(self, name_or_cid: str) -> Plan:
         """How this model is to be served. Raises `JobFailed` for an unknown, missing or changed one."""
@@ -62,6 +64,12 @@ class Admission:
             raise JobFailed("model_not_found", str(error)) from error
         except ContentError as error:
             raise JobFailed("model_failed", str(error)) from error
+        if model.facts.role != "model" or model.facts.reranker:
+            raise JobFailed(
+                "bad_request",
+                f"'{model.name}' is no model that writes text or makes vectors: choose another "
+                "(`node models list`)",
+            )
         return self._planner(model, self._settings)
 
     @contextmanager

@@ -150,7 +150,7 @@ class JobRun:
                 rule=admitted.rule,
                 label=job.label,
                 model=admitted.plan.cid,
-                asked_by=job.asked_by,
+                asked_by=admitted.job.asked_by,
                 work=type(job.work).__name__.lower(),
             )
         except StoreError as error:

@@ -17,7 +17,7 @@ import trio
 from models.facts import ModelFacts
 from models.hardware import Hardware
 from node.config import ServingSettings, Settings
-from node.content.errors import UnknownModel
+from node.content import UnknownModel
 from node.owner import Caller
 from node.serving import Launcher, Serving, open_serving
 from node.serving import plan as plans

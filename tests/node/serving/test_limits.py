@@ -224,13 +224,16 @@ async def test_a_cancelled_part_clears_away_as_well(shelf: Shelf) -> None:
         async with serving.submit(chat("x"), OWNER) as answer:
             events.extend([event async for event in answer])
 
+    async def serve(nursery: trio.Nursery, scope: trio.CancelScope) -> None:
+        async with served(shelf) as serving:
+            nursery.start_soon(read, serving)
+            await until(lambda: serving.statistics().running)
+            scope.cancel()
+            await trio.sleep_forever()
+
     async with trio.open_nursery() as outer:
         with trio.CancelScope() as scope:
-            async with served(shelf) as serving:
-                outer.start_soon(read, serving)
-                await until(lambda: serving.statistics().running)
-                scope.cancel()
-                await trio.sleep_forever()
+            await serve(outer, scope)
     assert worker_pids() == []
     failed(last_of(events), "cancelled")
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from models.hardware import Hardware
-from node.content.errors import ModelChanged
+from node.content import ModelChanged
 from node.serving import JobFailed
 from node.serving.residency import reserve
 from protocols.jobs import Failed, Piece

@@ -37,7 +37,9 @@ def init(shape: Shape, seed: int) -> Params:
     kv = shape.kv_heads * shape.head_width
 
     def matrix(out: int, inside: int, scale: float = 1.0) -> jax.Array:
-        return jax.random.normal(next(keys), (out, inside)) * scale * inside**-0.5
+        drawn: jax.Array = jax.random.normal(next(keys), (out, inside))
+        scaled: jax.Array = drawn * (scale * inside**-0.5)
+        return scaled
 
     blocks = [
         {
@@ -66,7 +68,7 @@ def _norm(x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def _angles(shape: Shape, position: jax.Array) -> Angles:
-    """Cosine and sine for every position, from a table: computing them in each layer costs a third of all."""
+    """Cosine and sine for every position, from a table that all layers use."""
     half = shape.head_width // 2
     table = np.outer(np.arange(shape.context), ROPE_BASE ** (-np.arange(half) / half))
     cos, sin = np.cos(table).astype(np.float32), np.sin(table).astype(np.float32)
@@ -107,7 +109,8 @@ def _attention(
     size = shape.head_width
 
     def split(name: str, heads: int) -> jax.Array:
-        return (h @ block[name].T).reshape(rows, length, heads, size)
+        made: jax.Array = (h @ block[name].T).reshape(rows, length, heads, size)
+        return made
 
     q = _rotate(split("attn_q", shape.heads), angles)
     k = _rotate(split("attn_k", shape.kv_heads), angles)

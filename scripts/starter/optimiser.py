@@ -34,7 +34,8 @@ def _orthogonal(update: jax.Array) -> jax.Array:
     for _ in range(5):
         a = x @ x.T
         x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x.T if tall else x
+    result: jax.Array = x.T if tall else x
+    return result
 
 
 def update(params: Tree, grads: Tree, state: Tree, step: jax.Array, rate: jax.Array) -> Tree:

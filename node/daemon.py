@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -25,6 +25,9 @@ from node.doctor import local_findings
 from node.home import Home, HomeError
 from node.logs import logging_to
 from node.running import RunningNode, announced, hold_home
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # trio's own, under the name that its stubs know
 
 _log = logging.getLogger(__name__)
 
@@ -92,11 +95,14 @@ async def run_node(
     opened: store.Store,
     stop: trio.Event,
     *,
-    task_status: trio.TaskStatus[RunningNode] = trio.TASK_STATUS_IGNORED,
+    task_status: TaskStatus[RunningNode] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Build and run the node until `stop` is set; started with how to reach it."""
     began = time.monotonic()
-    async with _built(home, settings, opened, stop) as parts, trio.open_nursery() as nursery:
+    async with (
+        _built(home, settings, opened, stop) as (parts, engine),
+        trio.open_nursery() as nursery,
+    ):
         app = api.build_app(parts)
         bound: api.Bound = await nursery.start(partial(api.serve, app, settings.api, home))
         running = _note(home, bound)
@@ -111,9 +117,9 @@ async def run_node(
             print(f"Kith {running.version} is ready: {running.address}", flush=True)  # noqa: T201
             task_status.started(running)
             await stop.wait()
-        parts.serving.stop_jobs()
+        engine.stop_jobs()
         with trio.move_on_after(FAREWELL_S):
-            await _answered(parts.serving)
+            await _answered(engine)
         nursery.cancel_scope.cancel()
     _log.info("stopped")
 
@@ -121,7 +127,7 @@ async def run_node(
 @asynccontextmanager
 async def _built(
     home: Home, settings: Settings, opened: store.Store, stop: trio.Event
-) -> AsyncIterator[api.Parts]:
+) -> AsyncIterator[tuple[api.Parts, serving.Serving]]:
     """Every part, lower rooms first; left in the opposite order."""
     now: Callable[[], float] = time.time
     log = events.EventLog(opened.state)
@@ -144,7 +150,7 @@ async def _built(
         conversations = await memory.open_conversations(
             opened.state, log, engine, default_model=library.default, now=now
         )
-        yield api.Parts(
+        parts = api.Parts(
             settings=settings,
             home=home,
             version=version("kith-node"),
@@ -161,6 +167,7 @@ async def _built(
             stop=stop.set,
             findings=lambda: local_findings(home, settings, read_hardware()),
         )
+        yield parts, engine
 
 
 def _warn(parts: api.Parts) -> None:

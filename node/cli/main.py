@@ -80,13 +80,21 @@ def execute(program: str, arguments: list[str]) -> int:
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--home", type=Path, help="the home folder (default: $KITH_HOME or the platform's)"
-    )
     module.add_arguments(parser)
+    _add_home(parser, default=None)
     options = parser.parse_args(rest)
     options.program = program
     return int(module.run(options) or 0)
+
+
+def _add_home(parser: argparse.ArgumentParser, default: object) -> None:
+    """`--home DIR`, before or after the action of a command that has actions."""
+    text = "the home folder (default: $KITH_HOME or the platform's)"
+    parser.add_argument("--home", type=Path, default=default, help=text)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                _add_home(inner, default=argparse.SUPPRESS)
 
 
 if __name__ == "__main__":

@@ -97,14 +97,11 @@ def wait_gone(home: Home) -> bool:
 
 
 def _last_words(output: Path | None) -> str:
+    """The sentence with which a node refused to start; where to look when it broke instead."""
     if output is None:
         return ""
-    lines = [
-        line
-        for line in output.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip()
-    ]
-    if not lines:
-        return ""
-    _, _, text = lines[-1].partition(": ")
-    return text if lines[-1].startswith(("node: ", "kith: ")) else lines[-1]
+    lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
+    if any("Traceback" in line for line in lines):
+        return f"the node broke while starting; all that it said is in {output}"
+    said = [line for line in lines if line.startswith(("node: ", "kith: "))]
+    return said[-1].partition(": ")[2] if said else ""

@@ -7,6 +7,7 @@ from node.content.errors import (
     ContentError,
     ModelChanged,
     ModelMissing,
+    NameTaken,
     NotAllowed,
     PullFailed,
     TooMany,
@@ -17,6 +18,7 @@ from node.content.library import Library, open_library
 from node.content.model import Added, Model, ModelFile
 from node.content.starter import packaged_starter
 from node.content.tables import INDEX_MIGRATIONS, MIGRATIONS
+from node.content.transfers import Transfers, open_transfers
 
 __all__ = [
     "INDEX_MIGRATIONS",
@@ -31,11 +33,14 @@ __all__ = [
     "ModelChanged",
     "ModelFile",
     "ModelMissing",
+    "NameTaken",
     "NotAllowed",
     "PullFailed",
     "TooMany",
+    "Transfers",
     "UnknownModel",
     "UnknownTransfer",
     "open_library",
+    "open_transfers",
     "packaged_starter",
 ]

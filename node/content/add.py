@@ -12,7 +12,7 @@ import trio
 
 from node.content import names
 from node.content.disk import SPARE_BYTES, copy_file, free_bytes, full_message, is_full
-from node.content.errors import AddFailed, BadName
+from node.content.errors import AddFailed, NameTaken
 from node.content.hashing import cid_of, hash_files, until_cancelled
 from node.content.layout import Layout, lay_out
 from node.content.model import Added, Model, ModelFile, Progress
@@ -112,14 +112,14 @@ def make_row(
 ) -> Row:
     """The row of a new model, or of a known one whose files are gone (name and label stay).
 
-    Raises `BadName` when the chosen name is another model's.
+    Raises `NameTaken` when the chosen name is another model's.
     """
     known, taken = shelf.by_cid(cid), shelf.taken_names()
     if known is not None:
         name = known.name
     elif wish.name is not None:
         if wish.name in taken:
-            raise BadName(f"there is already another model named {wish.name}: choose another name")
+            raise NameTaken(wish.name)
         name = wish.name
     else:
         name = names.unused(wish.otherwise, taken)

@@ -45,6 +45,12 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def keep_spare(folder: Path) -> None:
+    """Raises `OSError` (no space) while there still is some, for the node's own databases."""
+    if free_bytes(folder) < SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
@@ -90,7 +96,7 @@ def copy_file(source: Path, target: Path, tick: Tick) -> tuple[Built, ModelFile]
     return hashes.finish()[0], ModelFile(target.name, was)
 
 
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """Write every byte: a plain write may take only some. Raises `OSError`."""
     view = memoryview(data)
     while view:

@@ -28,9 +28,18 @@ class UnknownModel(ContentError):
 
 
 class BadName(ContentError):
-    """A name that a model cannot have, or that another model has."""
+    """A name that a model cannot have."""
 
     code = "bad_name"
+
+
+class NameTaken(BadName):
+    """Another model has this name."""
+
+    code = "name_taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is already another model named {name}: choose another name")
 
 
 class NotAllowed(ContentError):

@@ -215,7 +215,7 @@ async def open_library(
 def _facts_of(row: Row) -> ModelFacts:
     """The facts read anew from the files; only what the row says when they cannot be read."""
     try:
-        return lay_out(Path(row.folder) / row.opened).facts
+        return lay_out(row.model_path).facts
     except BadModel:
         size = sum(file.was.size for file in row.files)
         return ModelFacts(kind=row.kind, size_bytes=size, name=row.name)

@@ -179,7 +179,12 @@ def _check_file_name(name: str) -> None:
         raise BadRef(
             f"{name[:80]!r} holds weights that must be converted first: take the model as a .gguf file"
         )
-    if not lowered.endswith((".gguf", ".onnx")) or "/" in name or "\\" in name or name[0] == ".":
+    if lowered.endswith(".onnx"):
+        raise BadRef(
+            f"{name[:80]!r} is one of several files of an ONNX model: fetch the folder that holds it and"
+            " its tokenizer.json, and use `node models add FOLDER`"
+        )
+    if not lowered.endswith(".gguf") or "/" in name or "\\" in name or name[0] == ".":
         raise BadRef(f"{name[:80]!r} is not the name of a model file: {_HOW}")
     if len(name.encode()) > 200 or not name.isprintable():
         raise BadRef("the file's name is too long or holds unprintable characters")

@@ -15,7 +15,7 @@ from models.facts import ModelFacts
 from node.config import ContentSettings
 from node.content import names, tables
 from node.content.disk import is_full
-from node.content.errors import AddFailed, BadName, UnknownModel
+from node.content.errors import AddFailed, NameTaken, UnknownModel
 from node.content.model import Fingerprint, Model
 from node.content.staging import Placed, Staging
 from node.content.tables import Row
@@ -104,11 +104,11 @@ class Shelf:
         """Keep a model and its event together. The caller holds `turn`.
 
         `instead_of` is a model of the same bytes whose files are gone or spoilt: its name goes on with
-        the new files. Raises `BadName`, `StoreError`.
+        the new files. Raises `NameTaken`, `StoreError`.
         """
         other = self._models.get(model.name)
         if other is not None and other != instead_of:
-            raise BadName(f"there is already another model named {model.name}: choose another name")
+            raise NameTaken(model.name)
         row = Row.of(model)
 
         def work(db: sqlite_utils.Database) -> None:

@@ -29,13 +29,17 @@ class Row(msgspec.Struct, frozen=True):
     added_at: float
     starter: bool = False
 
+    @property
+    def model_path(self) -> Path:
+        return Path(self.folder) / self.opened
+
     def model(self, facts: ModelFacts) -> Model:
         folder = Path(self.folder)
         return Model(
             name=self.name,
             cid=self.cid,
             facts=facts,
-            path=folder / self.opened,
+            path=self.model_path,
             folder=folder,
             parts=self.files,
             storage=self.storage,

@@ -26,7 +26,9 @@ def check_walks(grammar: Grammar) -> None:
     """Raises BadGrammar when the ways multiply, or there is too much to look at."""
     walker = _Walker(grammar)
     chance = Random(0)  # noqa: S311  a fixed choice, so that the same grammar gets the same answer
-    for start in dict.fromkeys([grammar.root, *recursive_rules(grammar.rules)]):
+    reached = _reached(grammar)
+    loops = [number for number in recursive_rules(grammar.rules) if number in reached]
+    for start in dict.fromkeys([grammar.root, *loops]):
         for _ in range(RUNS):
             walker.walk(start, chance)
 
@@ -114,6 +116,17 @@ class _Walker:
 
 def _has(ranges: Ranges, code: int) -> bool:
     return any(low <= code <= high for low, high in ranges)
+
+
+def _reached(grammar: Grammar) -> set[int]:
+    """The rules that a text can come to at all."""
+    reached, work = {grammar.root}, [grammar.root]
+    while work:
+        for sequence in grammar.rules[work.pop()]:
+            new = {symbol for symbol in sequence if isinstance(symbol, int)} - reached
+            reached |= new
+            work += new
+    return reached
 
 
 def recursive_rules(rules: list[list[Sequence]]) -> list[int]:

@@ -7,6 +7,7 @@ the named ones), never wider. A keyword that cannot be kept is refused, not igno
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from models.gbnf import MAX_CHARACTERS, MAX_REPEAT
@@ -17,10 +18,44 @@ MAX_DEPTH = 32
 _LONGEST_COUNT = 500  # a larger maximum is kept by staying below this one
 
 _NOTES = frozenset(
-    ["$schema", "$id", "$comment", "$anchor", "$defs", "definitions", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "format", "name", "strict"]
+    [
+        "$schema",
+        "$id",
+        "$comment",
+        "$anchor",
+        "$defs",
+        "definitions",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "format",
+        "name",
+        "strict",
+    ]
 )
 _KEPT = frozenset(
-    ["type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems", "minLength", "maxLength", "anyOf", "oneOf", "allOf", "$ref"]
+    [
+        "type",
+        "enum",
+        "const",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+        "minLength",
+        "maxLength",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "$ref",
+    ]
 )
 _SPACE = r'(" " | "\n" [ \t]{0,20})?'
 _HEX = "[0-9a-fA-F]"
@@ -46,6 +81,7 @@ _BASICS = {
     "date-time": rf'"\"" {_DAY} "T" {_TIME} "\""',
     "uuid": rf'"\"" {_HEX}{{8}} ("-" {_HEX}{{4}}){{3}} "-" {_HEX}{{12}} "\""',
 }
+_WORD = re.compile(r"[a-z][a-z-]*")
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _FORMATS = ("date", "time", "date-time", "uuid")
 
@@ -79,7 +115,13 @@ class _Writer:
     def grammar(self) -> str:
         root = self._visit(self._schema, 0)
         lines = [f"root ::= {root}", *(f"{name} ::= {body}" for name, body in self._rules.items())]
-        lines += [f"{name} ::= {body}" for name, body in _BASICS.items()]
+        wanted, work = set[str](), _WORD.findall(" ".join(lines))
+        while work:
+            word = work.pop()
+            if word in _BASICS and word not in wanted:
+                wanted.add(word)
+                work += _WORD.findall(_BASICS[word])
+        lines += [f"{name} ::= {body}" for name, body in _BASICS.items() if name in wanted]
         return "\n".join(lines) + "\n"
 
     def _visit(self, schema: Any, depth: int) -> str:

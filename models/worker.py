@@ -18,7 +18,7 @@ from models.runtime.channel import Channel, log
 from models.runtime.engine import Engine
 from models.runtime.loading import load_engine
 from models.runtime.outbox import Outbox
-from protocols.jobs import Failed
+from protocols.jobs import Chat, Count, Embed, Failed, Work
 from protocols.worker import (
     Beat,
     Cancel,
@@ -33,6 +33,7 @@ from protocols.worker import (
 
 _BEAT_S = 0.25  # beats are this far apart, unless the next step is long
 _LONG_STEP_S = 0.5
+_LONG_TEXT = 200_000  # characters that may take _LONG_STEP_S to tokenise on a slow machine
 
 
 def main(arguments: list[str]) -> int:
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's to answer
     os.environ["GGML_NO_BACKTRACE"] = "1"  # else an abort runs a debugger first
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy only looks at rows of logits here
     sock = socket.socket(fileno=int(arguments[0]))
     sock.set_inheritable(False)
     channel = Channel(sock)
@@ -129,6 +131,9 @@ class _Loop:
 
     def _submit(self, run: Run) -> None:
         """One request must not end the others, whatever it trips over while it is read."""
+        size = _characters(run.work)
+        if size > _LONG_TEXT:
+            self._beat(size / _LONG_TEXT * _LONG_STEP_S + _LONG_STEP_S)
         try:
             self._engine.submit(run.job, run.work, run.scope)
         except Exception as error:  # noqa: BLE001  the boundary of a request
@@ -141,6 +146,15 @@ class _Loop:
         if predicted > _LONG_STEP_S or now - self._beaten >= _BEAT_S:
             self._beaten = now
             self._channel.send([Beat(predicted, self._engine.running, self._engine.waiting)])
+
+
+def _characters(work: Work) -> int:
+    """How much text there is to tokenise."""
+    if isinstance(work, Chat | Count):
+        return sum(len(message.content) for message in work.messages)
+    if isinstance(work, Embed):
+        return sum(map(len, work.inputs))
+    return len(work.prompt)
 
 
 if __name__ == "__main__":

@@ -294,6 +294,8 @@ class LlamaBackend:
     def _read_chat_format(self) -> ChatFormat:
         raw = self._lib.llama_model_chat_template(self._native.model, None)
         template = raw.decode("utf-8", "replace") if raw else None
+        if template is None:
+            log("the model has no chat template of its own: ChatML is used")
         bos = self._native.special_text(self._lib.llama_vocab_bos(self._native.vocab))
         eos = self._native.special_text(self._lib.llama_vocab_eos(self._native.vocab))
         return ChatFormat(template, bos, eos)

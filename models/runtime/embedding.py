@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from models.backends.base import Vector
 
 MAX_TEXTS = 2048
+MAX_NUMBERS = 6_000_000  # in one answer: they must fit into a frame
 DEFAULT_QUEUE = 64
 
 
@@ -92,7 +93,11 @@ class EmbedQueue:
         most = self._embedder.dimensions
         if work.dimensions is not None and not 1 <= work.dimensions <= most:
             raise RequestError("bad_request", f"dimensions must be from 1 to {most} for this model")
-        return work.dimensions or most
+        dimensions = work.dimensions or most
+        if len(work.inputs) * dimensions > MAX_NUMBERS:
+            fitting = MAX_NUMBERS // dimensions
+            raise RequestError("bad_request", f"this model embeds at most {fitting} texts at once")
+        return dimensions
 
     def cancel(self, job: str) -> None:
         for task in self._tasks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from models.templates import ChatTemplate
 
 _MAX_TOKEN_BYTES = 256  # no vocabulary has longer tokens: more bytes than this for each cannot fit
+_MAX_ECHO = 1 << 20
+_GRAMMARS_KEPT = 16
 _MARK = "\ue000kith:{}\ue001"  # stands for a control text in a message while the template runs
 _MARKS = re.compile("\ue000kith:([0-9]+)\ue001")
 
@@ -48,6 +50,8 @@ class Prompter:
             return Prompt(tokens, sampling)
         if work.echo and sampling.logprobs is not None:
             raise RequestError("bad_request", "logprobs of an echoed prompt are not offered")
+        if work.echo and len(work.prompt) > _MAX_ECHO:
+            raise RequestError("bad_request", "a prompt this long is not echoed")
         tokens = self._complete(work.prompt)
         self._check_fits(len(tokens))
         return Prompt(tokens, sampling, self._echo(work, tokens) if work.echo else None)
@@ -148,14 +152,28 @@ def _with_grammar(sampling: Sampling) -> Sampling:
     if sampling.json_schema is None and sampling.grammar is None:
         return sampling
     from models.gbnf import BadGrammar
-    from models.gbnf_check import check_grammar
-    from models.schema import BadSchema, schema_grammar
+    from models.schema import BadSchema
 
     try:
         if sampling.json_schema is None:
-            check_grammar(sampling.grammar or "")
+            _check(sampling.grammar or "")
             return sampling
-        grammar = schema_grammar(sampling.json_schema)
+        grammar = _grammar(sampling.json_schema)
     except (BadGrammar, BadSchema) as error:
         raise RequestError("bad_request", str(error)) from error
     return msgspec.structs.replace(sampling, json_schema=None, grammar=grammar)
+
+
+@lru_cache(maxsize=_GRAMMARS_KEPT)
+def _check(grammar: str) -> None:
+    """A program asks for the same shape again and again, and the check takes a while."""
+    from models.gbnf_check import check_grammar
+
+    check_grammar(grammar)
+
+
+@lru_cache(maxsize=_GRAMMARS_KEPT)
+def _grammar(schema: str) -> str:
+    from models.schema import schema_grammar
+
+    return schema_grammar(schema)

@@ -267,7 +267,7 @@ def test_extreme_settings_within_their_ranges_work(worker: Worker) -> None:
         {"seed": 0xFFFFFFFF},
         {"repeat_penalty": 10.0, "presence_penalty": -10.0, "frequency_penalty": 10.0},
     ):
-        events = worker.run(chat("hello", max_tokens=8, **extreme))  # type: ignore[arg-type]
+        events = worker.run(chat("hello", max_tokens=8, **extreme))
         assert ended(events).usage.completion_tokens <= 8
 
 
@@ -313,7 +313,7 @@ def test_a_schema_makes_valid_json(worker: Worker) -> None:
         events = worker.run(work)
         assert ended(events).finish == "stop"
         found = json.loads(text_of(events))
-        assert {"name", "kind"} <= set(found) <= set(SCHEMA["properties"])  # type: ignore[arg-type]
+        assert {"name", "kind"} <= set(found) <= set(SCHEMA["properties"])
         assert found["kind"] in ["joke", 'sum "two"', None, 3]
         assert len(found["name"]) <= 12
         assert all(isinstance(tag, bool) for tag in found.get("tags", []))

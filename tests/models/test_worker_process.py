@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.jobs import Count, Message
+from protocols.jobs import Complete, Count, Embed, Failed, Message, Piece, Sampling
 from protocols.worker import Load, Run
 from tests.models.worker_client import (
     ROOT,
@@ -78,7 +78,7 @@ def test_leaves_even_out_of_a_step_that_never_ends(tmp_path: Path) -> None:
     load = script(tmp_path, rules=[{"reply": "one two three", "then": "hang", "after": 1}])
     with loaded(load) as worker:
         worker.send(Run("job", chat("go")))
-        while worker.report().event.__struct_config__.tag != "piece":
+        while not isinstance(worker.report().event, Piece):
             pass
         assert worker.cut() < 3
 
@@ -155,11 +155,11 @@ def test_the_queue_is_bounded(tmp_path: Path) -> None:
     jobs = [f"job{number}" for number in range(2 + 64 + 5)]
     with loaded(load) as worker:
         worker.send(*(Run(job, chat("go")) for job in jobs))
-        refused = []
+        refused: list[Failed] = []
         while len(refused) < 5:
-            report = worker.report()
-            if report.event.__struct_config__.tag == "failed":
-                refused.append(report.event)
+            event = worker.report().event
+            if isinstance(event, Failed):
+                refused.append(event)
         assert {(each.code, each.retry) for each in refused} == {("overloaded", True)}
 
 
@@ -179,7 +179,7 @@ def test_cancel_ends_running_and_waiting_jobs(tmp_path: Path) -> None:
     load = script(tmp_path, rules=[{"reply": "word " * 500, "delay_s": 0.02}])
     with loaded(load) as worker:
         worker.send(*(Run(job, chat("go")) for job in "abc"))
-        while worker.report().event.__struct_config__.tag != "piece":
+        while not isinstance(worker.report().event, Piece):
             pass
         for job in "cba":
             worker.cancel(job)
@@ -187,6 +187,22 @@ def test_cancel_ends_running_and_waiting_jobs(tmp_path: Path) -> None:
         events = worker.events("abc")
         assert {ended(each).finish for each in events.values()} == {"cancelled"}
         assert ended(events["c"]).usage.completion_tokens == 0
+
+
+def test_a_beat_comes_before_a_long_text_is_read(tmp_path: Path) -> None:
+    with loaded(script(tmp_path)) as worker:
+        worker.run(chat("x" * 900_000, max_tokens=1))
+        assert worker.beats[0].predicted_s > 2
+
+
+def test_what_would_not_fit_into_a_frame_is_refused(tmp_path: Path) -> None:
+    load = script(tmp_path, dimensions=100_000)
+    with loaded(Load("scripted", load.path, 0, embedding=True)) as worker:
+        failure = failed(worker.run(Embed(("a",) * 100)))
+        assert (failure.code, "at most 60 texts" in failure.message) == ("bad_request", True)
+    with loaded(Load("scripted", load.path, 0)) as worker:
+        long = Complete("a" * 1_040_000 + " " * 10_000, Sampling(max_tokens=0), echo=True)
+        assert failed(worker.run(long)).code == "bad_request"
 
 
 def test_imports_nothing_heavy_before_it_is_told_what_to_load() -> None:

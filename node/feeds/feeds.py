@@ -70,8 +70,13 @@ class Feeds:
         if state is None:
             raise Refused("the feed to write to is not here", rule="gap")
         known: Kept | None = rows.highest(tables, feed) or state.head
-        if state.fork is not None and isinstance(body, Rotate):
-            known = None  # a frozen feed takes nothing but the rotation that ends the freeze
+        if state.fork is not None:
+            if not isinstance(body, Rotate):
+                raise Refused(
+                    "the feed is frozen: two histories of it were signed; an owner settles it with a rotation",
+                    rule="frozen",
+                )
+            known = None  # the rotation that ends the freeze
         record = chain.next_record(state, body, at=self._now_ms(), known_head=known)
         return self._add(tables, records.sign_record(key, record))
 

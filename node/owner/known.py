@@ -46,10 +46,6 @@ class Known:
     times: dict[bytes, float] = field(default_factory=dict)  # when devices were added or revoked
 
     @property
-    def certified(self) -> bool:
-        return not self.pending
-
-    @property
     def pending(self) -> str:
         """Why this device is not its owner's, and what to do; "" when it is."""
         device = self.chain.device(self.row.device) if self.chain else None

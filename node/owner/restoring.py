@@ -16,7 +16,7 @@ from node.owner.folder import KeyFolder
 from node.owner.known import Known, Row, write_row
 from node.owner.names import clean_name
 from node.owner.seam import FeedWriter
-from node.store import Database
+from node.store import Database, StoreError
 from protocols import ids
 from protocols.chain import ChainState, Equivocation
 from protocols.errors import ProtocolError
@@ -51,7 +51,7 @@ class Restorer:
             await trio.to_thread.run_sync(self._folder.stage, file, device.key)
             try:
                 await self._database.run(partial(self._take_over, entropy=entropy, device=device))
-            except BaseException:
+            except (OwnerError, StoreError):
                 await trio.to_thread.run_sync(self._folder.settle, known.row.device)
                 raise
             await trio.to_thread.run_sync(self._folder.settle, device.public)

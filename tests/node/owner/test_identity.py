@@ -2,11 +2,13 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import sqlite_utils
 import trio
-import trio.testing
 
 from node.owner import Identity, OwnerError, chainfile, deeds, words
 from node.store import StoreError, StoreFull
@@ -16,6 +18,8 @@ from protocols.envelope import open_envelope
 from protocols.http.control import RestoreIdentity, RotateIdentity
 from tests.node.owner.house import START, House, house
 from tests.node.store.disks import fill, no_file_grows, small_disk
+
+T = TypeVar("T")
 
 
 async def chain_of(place: House, identity: Identity) -> ChainState:
@@ -290,18 +294,33 @@ async def test_an_identity_on_a_really_full_disk_stays_whole(tmp_path: Path) -> 
         assert await here.events.verify() is None
 
 
-async def test_a_cancelled_caller_leaves_memory_and_disk_the_same(here: House) -> None:
+@pytest.mark.parametrize("deed", ["rotate", "restore", "forget"])
+async def test_a_cancelled_caller_leaves_memory_and_disk_the_same(
+    here: House, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
     identity = await here.identity()
     words = (await identity.backup()).words
-    for deed in (
-        lambda: identity.rotate(RotateIdentity()),
-        lambda: identity.restore(RestoreIdentity(words=words)),
-        lambda: identity.backup(forget=True),
-    ):
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(deed)
-                await trio.testing.wait_all_tasks_blocked()
-                scope.cancel()
+    run = here.database.run
+    for transactions in (1, 2, 3):
+        left = transactions
+        with trio.CancelScope() as scope, monkeypatch.context() as patched:
+
+            async def run_and_cancel(work: Callable[[sqlite_utils.Database], T]) -> T:
+                """The caller goes away just when a transaction is through."""
+                nonlocal left
+                result = await run(work)
+                left -= 1
+                if left == 0:
+                    scope.cancel()
+                return result
+
+            patched.setattr(here.database, "run", run_and_cancel)
+            if deed == "rotate":
+                await identity.rotate(RotateIdentity(words=words))
+            elif deed == "restore":
+                await identity.restore(RestoreIdentity(words=words))
+            else:
+                await identity.restore(RestoreIdentity(words=words))
+                await identity.backup(forget=True)
         assert (await here.identity()).describe() == identity.describe()
-        await identity.rotate(RotateIdentity(words=words))
+    assert await here.events.verify() is None

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from node.owner import Identity, OwnerError, chainfile
+from node.owner import Identity, OwnerError, chainfile, deeds
 from protocols import ids
 from protocols.http.control import BackupWords, RestoreIdentity, RotateIdentity
+from protocols.records import NET
 from tests.node.owner.house import House
 
 
@@ -164,6 +165,12 @@ async def test_two_histories_of_one_owner_are_refused_and_the_proof_is_kept(
     (proof,) = await there.feeds.forks(ids.parse_owner_id(far.owner_id))
     assert proof.seq == 2
     # The frozen chain takes nothing but a rotation, which settles it.
+    before, keys = far.describe(), key_files(there)
+    with pytest.raises(OwnerError, match="frozen") as caught:
+        await far.restore(RestoreIdentity(words=old.words))
+    assert caught.value.code == "bad_chain"
+    assert (await there.identity()).describe() == before
+    assert key_files(there) == keys
     with pytest.raises(OwnerError):
         await far.revoke_device("desk")
     await far.rotate(RotateIdentity())
@@ -182,6 +189,11 @@ def device_feed_only(text: str) -> str:
     return chainfile.pack([chainfile.unpack(text)[0], b"not a record"])
 
 
+def of_two_owners(text: str) -> str:
+    other = deeds.genesis(bytes(32), NET)
+    return chainfile.pack([*chainfile.unpack(text), other])
+
+
 def changed(text: str) -> str:
     data = bytearray(base64.b64decode(text))
     data[-5] ^= 1
@@ -190,7 +202,15 @@ def changed(text: str) -> str:
 
 @pytest.mark.parametrize(
     "spoil",
-    [cut, without_first, device_feed_only, changed, lambda _: "!", lambda _: "A" * 10**7],
+    [
+        cut,
+        without_first,
+        device_feed_only,
+        of_two_owners,
+        changed,
+        lambda _: "!",
+        lambda _: "A" * 10**7,
+    ],
 )
 async def test_a_spoiled_chain_changes_nothing(
     here: House, there: House, spoil: Callable[[str], str]
@@ -232,3 +252,22 @@ async def test_wrong_words_change_nothing(there: House) -> None:
 
 def key_files(place: House) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in place.home.keys.iterdir()}
+
+
+async def test_a_revoked_device_says_so_and_comes_back_as_a_new_one(
+    here: House, there: House
+) -> None:
+    told = await backup_of(here)
+    far = await there.identity("laptop")
+    await far.restore(RestoreIdentity(words=told.words, chain=told.chain))
+    grown = chainfile.unpack((await far.backup()).chain)
+    await here.database.run(lambda tables: here.feeds.extend(tables, grown))
+    identity = await here.identity()
+    await identity.revoke_device(far.device_id, "stolen")
+    newest = (await identity.backup()).chain
+    await there.database.run(lambda tables: there.feeds.extend(tables, chainfile.unpack(newest)))
+    far = await there.identity()
+    assert "the owner revoked this device" in far.describe().pending
+    await far.restore(RestoreIdentity(words=told.words, device_name="laptop again"))
+    assert names(far) == {"desk": "certified", "laptop": "revoked", "laptop again": "certified"}
+    assert far.describe().pending == ""

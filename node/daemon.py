@@ -115,6 +115,8 @@ async def run_node(
             )
             _warn(parts)
             print(f"Kith {running.version} is ready: {running.address}", flush=True)  # noqa: T201
+            if hint := parts.identity.backup_hint():
+                print(hint, flush=True)  # noqa: T201
             task_status.started(running)
             await stop.wait()
         engine.stop_jobs()
@@ -144,6 +146,7 @@ async def _built(
         home, settings.content, opened, log, default=settings.serving.default_model
     )
     async with (
+        grants.run(),
         content.open_transfers(home, settings, library, log) as transfers,
         serving.open_serving(settings, library, log) as engine,
     ):

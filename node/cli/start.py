@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from node.cli.client import Client
 from node.cli.errors import CliError
 from node.cli.lifecycle import home_of, start_background
 from node.running import find_running
+from protocols.http import requests
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     node = start_background(home, _flags(options))
     print(f"running: {node.address} (process {node.pid})")
+    if not Client(node).call(requests.status()).backed_up:
+        print("your keys have no backup yet: write down their 24 words with `node identity backup`")
     return 0
 
 

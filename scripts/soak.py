@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -252,7 +252,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kith-soak-") as folder:
         result = trio.run(soak, args, Path(folder))
     if args.json:
-        print(json.dumps(asdict(result)))
+        print(json.dumps(vars(result) | {"outcomes": dict(result.outcomes)}))
     else:
         show(result)
     return 1 if result.problems or result.failed else 0

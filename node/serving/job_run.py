@@ -70,9 +70,11 @@ class JobRun:
             if self._scope.cancelled_caught:
                 last = self._verdict or _too_late(limit)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + RECORD_S):
-                await self._record_end(last)
-            self.answer.finish(last)
+            try:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + RECORD_S):
+                    await self._record_end(last)
+            finally:
+                self.answer.finish(last)
         return last
 
     async def _guarded(self) -> Ended | Failed:

@@ -51,16 +51,12 @@ class Workers:
         self._memory = memory
         self._nursery = nursery
         self._supervisors: dict[str, Supervisor] = {}
-        self._stopping = False
+        self.budget_bytes = residency.budget(settings.memory_bytes, memory().total)
         self.counts = Counts()
 
     @property
     def supervisors(self) -> Sequence[Supervisor]:
         return tuple(self._supervisors.values())
-
-    @property
-    def budget_bytes(self) -> int:
-        return residency.budget(self._settings.memory_bytes, self._memory().total)
 
     @property
     def used_bytes(self) -> int:
@@ -81,7 +77,7 @@ class Workers:
     def known(self, name_or_cid: str) -> Supervisor | None:
         """The supervisor of a model that was served before."""
         wanted = name_or_cid.lower()
-        for each in self._supervisors.values():
+        for each in reversed(self._supervisors.values()):  # a name may have been given anew
             if name_or_cid == each.plan.cid or wanted == each.plan.name.lower():
                 return each
         return None

@@ -3,6 +3,7 @@
 nonsense: loads, then answers a job with bytes that are no message.   huge: announces a frame too large.
 stubborn: loads, ignores Stop, the socket's end and SIGTERM.          chatty: prints very much.
 silent: never answers Load.                                           double: ends every job twice.
+dying: says why and leaves when it gets a job.
 """
 
 import signal
@@ -34,6 +35,8 @@ def main(how: str, sock: socket.socket) -> None:
         if isinstance(message, Load) and how != "silent":
             send(Loaded(how, 512, message.sequences, 1_000_000, 0.0))
         elif isinstance(message, Run):
+            if how == "dying":
+                sys.exit("out of magic smoke")
             if how == "nonsense":
                 sock.sendall(frame(b"\xc1\xc1", max_bytes=100))
             elif how == "huge":

@@ -90,7 +90,7 @@ async def test_a_reader_that_reads_nothing_fails_the_job_at_a_bound() -> None:
     assert sum(len(event.text) for event in events if isinstance(event, Piece)) <= 10_000
 
 
-async def test_what_was_read_no_longer_counts_against_the_bound() -> None:
+def test_what_was_read_no_longer_counts_against_the_bound() -> None:
     calls = []
     answer = Answer(lambda: calls.append("full"), max_events=2, max_bytes=2_000)
     answer.release()

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import trio
 
 from node.serving import JobFailed
+from node.serving.breaker import Breaker
 from protocols.jobs import Ended, Failed, Piece, Started
 from tests.node.serving.kit import (
     OWNER,
@@ -136,6 +138,16 @@ async def test_a_frozen_worker_counts_as_hanging(shelf: Shelf) -> None:
     assert "hung" in died(last_of(events)).message
 
 
+async def test_a_node_that_stood_still_itself_does_not_blame_the_worker(shelf: Shelf) -> None:
+    shelf.add("m", {"reply": "one two three four five six", "delay_s": 0.6})
+    async with served(shelf, hang_s=1.0) as serving, serving.submit(chat("x"), OWNER) as answer:
+        await answer.receive()
+        time.sleep(2.5)  # noqa: ASYNC251 - the node's event loop is stopped, the worker is not
+        events = [event async for event in answer]
+        assert isinstance(last_of(events), Ended)
+        assert serving.statistics().worker_deaths == 0
+
+
 async def test_an_idle_worker_is_silent_and_lives(shelf: Shelf) -> None:
     shelf.add("m", {"reply": "ok"})
     async with served(shelf, hang_s=1.0) as serving:
@@ -225,3 +237,20 @@ async def test_a_worker_that_cannot_be_started_is_a_clear_failure(
     assert isinstance(last, Failed)
     assert last.code == "model_failed"
     assert "cannot be started" in last.message
+
+
+async def test_a_mistake_of_ours_fails_the_job_and_not_the_node(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.add("m", {"reply": "ok"})
+    async with served(shelf) as serving:
+        with monkeypatch.context() as broken:
+            broken.setattr(Breaker, "delay_s", lambda self, now: 1 / 0)
+            died((await ask(serving, chat("x")))[1])
+        shelf.broken = ZeroDivisionError("ours")
+        _, last = await ask(serving, chat("x"))
+        assert isinstance(last, Failed)
+        assert last.code == "internal"
+        assert "ours" not in last.message
+        shelf.broken = None
+        assert (await ask(serving, chat("x")))[0] == "ok"

@@ -22,6 +22,7 @@ from protocols.jobs import (
     Usage,
     Vectors,
 )
+from protocols.worker import WORKER_FRAME_BYTES
 from tests.node.serving.kit import (
     OWNER,
     Log,
@@ -358,3 +359,20 @@ async def test_totals_add_up(shelf: Shelf) -> None:
     assert told == total
     assert total.completion_tokens == 9
     assert statistics.loads == 1
+
+
+async def test_a_request_too_large_for_a_frame_is_refused(shelf: Shelf) -> None:
+    shelf.add("m", {"reply": "ok"})
+    async with served(shelf) as serving:
+        last = (await ask(serving, chat("x" * (WORKER_FRAME_BYTES + 1))))[1]
+        assert "too large" in failed(last, "bad_request").message
+        assert (await ask(serving, chat("x")))[0] == "ok"
+
+
+async def test_who_asked_is_the_caller_whatever_the_job_says(shelf: Shelf) -> None:
+    shelf.add("m", {"reply": "ok"})
+    log, job = Log(), chat("x")
+    guest = Caller("grant-1", "grant", "device", "device", frozenset({"chat"}))
+    async with served(shelf, log) as serving:
+        await read_all(serving, Job(job.id, job.work, job.model, asked_by="owner"), guest)
+    assert log.facts("job.admitted")[0]["asked_by"] == "grant-1"

@@ -1,5 +1,7 @@
 """Several models at once: within the budget, least recently used out first, never one in use."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 
@@ -166,3 +168,30 @@ async def test_a_file_that_changed_is_not_served(shelf: Shelf) -> None:
     assert isinstance(last, Failed)
     assert last.code == "model_failed"
     assert "other bytes" in last.message
+
+
+async def test_a_model_with_another_name_since_is_known_by_the_new_one(shelf: Shelf) -> None:
+    model = shelf.add("old", {"reply": "x"})
+    async with served(shelf) as serving:
+        await serving.load("old")
+        await serving.unload("old")
+        del shelf.models["old"]
+        shelf.models["new"] = replace(model, name="new")
+        await serving.load("new")
+        assert serving.loaded() == ["new"]
+        assert await serving.unload(model.cid)
+
+
+async def test_models_that_are_long_gone_are_forgotten(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.serving.workers.MODELS_KNOWN", 2)
+    async with served(shelf) as serving:
+        for name in "abcd":
+            shelf.add(name, {"reply": "x"})
+            await serving.load(name)
+            if name in "ab":
+                await serving.unload(name)
+        assert serving.context_of("a") is None
+        assert serving.context_of("d") == 512
+        assert serving.loaded() == ["c", "d"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.serving import Launcher, default_launcher
+from node.serving import JobFailed, Launcher, default_launcher
 from node.serving.worker_process import describe_exit
-from protocols.jobs import Ended, Failed
+from protocols.jobs import Ended, Failed, Message
 from tests.node.serving.kit import Log, Shelf, ask, chat, open_files, served, until, worker_pids
 
 ROOT = Path(__file__).parents[3]
@@ -32,6 +32,16 @@ async def test_a_worker_that_talks_nonsense_is_ended(shelf: Shelf, how: str) -> 
         assert last.code == "worker_died"
         assert "no message" in last.message
         await until(lambda: worker_pids() == [])
+
+
+async def test_the_last_words_of_a_worker_are_told(shelf: Shelf) -> None:
+    shelf.add("m")
+    async with served(shelf, launcher=fake("dying")) as serving:
+        _, last = await ask(serving, chat("x"))
+        assert isinstance(last, Failed)
+        assert "left with status 1; its last words: out of magic smoke" in last.message
+        with pytest.raises(JobFailed, match="magic smoke"):
+            await serving.count("m", [Message("user", "x")])
 
 
 async def test_a_worker_that_ends_a_job_twice_ends_it_once(shelf: Shelf) -> None:

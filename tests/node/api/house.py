@@ -272,6 +272,13 @@ def machine() -> Hardware:
     )
 
 
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait, bounded, for something that nobody tells about."""
+    with trio.fail_after(LIMIT_S):
+        while not await condition():
+            await trio.sleep(0.005)
+
+
 class Api:
     """The running API, and everything behind it."""
 
@@ -298,8 +305,14 @@ class Api:
         )
         return request.read(answer.status_code, answer.content)
 
-    async def stream(self, request: StreamRequest[Any], token: str | None = None) -> list[Any]:
-        """All events of a stream."""
+    async def stream(
+        self,
+        request: StreamRequest[Any],
+        token: str | None = None,
+        *,
+        seen: Callable[[list[Any]], None] = lambda found: None,
+    ) -> list[Any]:
+        """All events of a stream; `seen` is told of what came so far."""
         headers = request.headers(self.token if token is None else token)
         found: list[Any] = []
         async with self.http.stream(
@@ -310,6 +323,7 @@ class Api:
             reader = request.events()
             async for chunk in answer.aiter_raw():
                 found += reader.feed(chunk)
+                seen(found)
         return found
 
     async def post(self, path: str, body: Any, **headers: str) -> httpx.Response:

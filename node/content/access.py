@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
+import trio
 
 from node.content.errors import BadRef, PullFailed
 from node.content.refs import Ref, is_loopback, origin_of
@@ -50,6 +51,23 @@ class Answer:
         if etag.startswith('"'):  # a weak one (W/) does not promise the same bytes
             return str(etag)
         return str(self.response.headers.get("last-modified", ""))
+
+
+@asynccontextmanager
+async def body(answer: Answer) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The answer's bytes as they come.
+
+    Whoever stops in the middle leaves nothing behind: the client's nested generators end only through
+    an exception from their innermost, which a cancelled read is.
+    """
+    chunks = answer.response.aiter_raw()
+    try:
+        yield chunks
+    finally:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async for _ in chunks:
+                pass
 
 
 class Access:

@@ -13,7 +13,7 @@ from typing import Final
 import httpx
 import trio
 
-from node.content.access import Access, Answer, Retry, judge
+from node.content.access import Access, Answer, Retry, body, judge
 from node.content.disk import (
     SPARE_BYTES,
     free_bytes,
@@ -194,15 +194,16 @@ class Download:
         waiting = bytearray()
         since_sync = 0
         try:
-            async for chunk in answer.response.aiter_raw():
-                self._access.note(answer.host, len(chunk))
-                waiting += chunk
-                if len(waiting) >= _WRITE_BYTES:
-                    since_sync += len(waiting)
-                    waiting = await self._write(waiting)
-                if since_sync >= _SYNC_BYTES:
-                    await trio.to_thread.run_sync(self._sync)
-                    since_sync = 0
+            async with body(answer) as chunks:
+                async for chunk in chunks:
+                    self._access.note(answer.host, len(chunk))
+                    waiting += chunk
+                    if len(waiting) >= _WRITE_BYTES:
+                        since_sync += len(waiting)
+                        waiting = await self._write(waiting)
+                    if since_sync >= _SYNC_BYTES:
+                        await trio.to_thread.run_sync(self._sync)
+                        since_sync = 0
         except httpx.TimeoutException as error:
             raise Retry(f"{answer.host} stopped sending") from error
         except (httpx.HTTPError, httpx.StreamError) as error:

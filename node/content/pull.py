@@ -74,6 +74,7 @@ class Pull:
         """Learn the files' sizes and hashes; the model, if the library has these very bytes."""
         self._meter.doing = "asking for the size"
         await trio.to_thread.run_sync(self._staging.prepare)
+        await trio.to_thread.run_sync(self._sidecar.settle, self._staging)
         for file in self._sidecar.files:
             size, sha256 = await self._probe(access, file)
             if file.pinned and sha256 and sha256 != file.sha256:

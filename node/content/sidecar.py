@@ -7,6 +7,7 @@ that was killed goes on where it was.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Final
 
@@ -47,8 +48,7 @@ class Sidecar(msgspec.Struct):
     boot: str = ""  # which start of the machine the bytes were written in
 
     def save(self, staging: Staging) -> None:
-        """Raises `OSError`."""
-        self.boot = boot_id()
+        """Write it down. `settle` comes first in every run. Raises `OSError`."""
         write_atomically(staging.folder / _NAME, msgspec.json.encode(self))
 
     def trusted(self, file: PartialFile, staging: Staging) -> int:
@@ -62,6 +62,15 @@ class Sidecar(msgspec.Struct):
             return 0
         same_boot = self.boot and self.boot == boot_id()
         return length if same_boot else min(length, file.synced)
+
+    def settle(self, staging: Staging) -> None:
+        """Cut off what cannot be trusted, before anything new is written. Raises `OSError`."""
+        for file in self.files:
+            path, trusted = staging.files / file.name, self.trusted(file, staging)
+            if path.exists():
+                os.truncate(path, trusted)
+            file.synced = min(file.synced, trusted)
+        self.boot = boot_id()
 
     def present(self, staging: Staging) -> int:
         return sum(self.trusted(file, staging) for file in self.files)

@@ -7,29 +7,26 @@
 Without a terminal (a service, a pipe) it prints the API address and stays in the foreground.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
-import environment
+from python_version import leave_if_too_old
+
+leave_if_too_old()
+
+from environment import KITH, ensured  # noqa: E402 - an old Python could not read it
 
 
 def main(words: list[str]) -> int:
     if words[:1] in (["--help"], ["-h"]):
         print(__doc__, flush=True)
-    try:
-        environment.ensure()
-    except environment.SetupProblem as problem:
-        print(f"start: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstart: interrupted; run the same command to go on where it was", file=sys.stderr)
-        return 130
+    status = ensured("start")
+    if status:
+        return status
     if not words:
         with_terminal = sys.stdin.isatty() and sys.stdout.isatty()
         words = ["tui"] if with_terminal else ["start", "--foreground"]
-    os.execv(environment.BIN / "kith", ["kith", *words])
+    os.execv(KITH, ["kith", *words])
 
 
 if __name__ == "__main__":

@@ -7,16 +7,20 @@
 Ends with status 0 only if every check passed.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time
 
-import environment
+from python_version import leave_if_too_old
+
+leave_if_too_old()
+
+from environment import BIN, ROOT, ensured  # noqa: E402 - an old Python could not read it
+from environment import PYTHON as PYTHON_FILE  # noqa: E402
 
 CODE = ["protocols", "models", "node", "tui", "scripts", "tests"]
-PYTHON = str(environment.PYTHON)
+SCRIPTS = ["scripts/start.py", "scripts/test.py", "scripts/lock.py"]
+PYTHON = str(PYTHON_FILE)
 
 
 def checks(pytest_words: list[str]) -> dict[str, list[list[str]]]:
@@ -32,19 +36,16 @@ def checks(pytest_words: list[str]) -> dict[str, list[list[str]]]:
         ],
         "types": [
             [PYTHON, "-m", "mypy"],
-            [PYTHON, "-m", "mypy", "scripts/start.py", "scripts/test.py"],
+            *([PYTHON, "-m", "mypy", script] for script in SCRIPTS),
         ],
-        "imports": [[str(environment.BIN / "lint-imports"), "--no-cache"]],
+        "imports": [[str(BIN / "lint-imports"), "--no-cache"]],
         "tests": tests,
     }
 
 
 def run(commands: list[list[str]]) -> bool:
     """All commands of one check, also after one fails, so that a report still comes."""
-    results = [
-        subprocess.run(command, cwd=environment.ROOT, check=False).returncode
-        for command in commands
-    ]
+    results = [subprocess.run(command, cwd=ROOT, check=False).returncode for command in commands]
     return not any(results)
 
 
@@ -53,30 +54,39 @@ def main(words: list[str]) -> int:
         print(__doc__)
         return 0
     names, pytest_words = _split(words)
-    try:
-        environment.ensure(dev=True)
-    except environment.SetupProblem as problem:
-        print(f"test: {problem}", file=sys.stderr)
-        return 1
     available = checks(pytest_words)
-    if unknown := [name for name in names if name not in available]:
+    unknown = [name for name in names if name not in available]
+    if unknown:
         print(
             f"test: no such check: {' '.join(unknown)} (there are: {' '.join(available)})",
             file=sys.stderr,
         )
         return 2
+    status = ensured("test", dev=True)
+    if status:
+        return status
+    try:
+        failed = run_all({name: available[name] for name in names or available})
+    except KeyboardInterrupt:
+        print("\ntest: interrupted", file=sys.stderr)
+        return 130
+    print("all checks passed" if not failed else "failed: " + ", ".join(failed), flush=True)
+    return 1 if failed else 0
+
+
+def run_all(chosen: dict[str, list[list[str]]]) -> list[str]:
+    """The names of those that failed."""
     failed = []
-    for name in names or list(available):
+    for name, commands in chosen.items():
         started = time.monotonic()
         print(f"== {name}", flush=True)
-        good = run(available[name])
+        good = run(commands)
         print(
             f"== {name}: {'ok' if good else 'FAILED'} in {time.monotonic() - started:.0f} s",
             flush=True,
         )
         failed += [] if good else [name]
-    print("all checks passed" if not failed else "failed: " + ", ".join(failed), flush=True)
-    return 1 if failed else 0
+    return failed
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:

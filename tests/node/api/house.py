@@ -275,7 +275,7 @@ def machine() -> Hardware:
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait, bounded, for something that nobody tells about."""
     with trio.fail_after(LIMIT_S):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - nobody tells
             await trio.sleep(0.005)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from protocols.jobs import Failed
 from tests.node.api.house import LIMIT_S, Api, FakeModel, an_api
 
 
-async def problem_of(api: Api, request: requests.Request[object]) -> ApiProblem:
+async def problem_of(api: Api, request: requests.Request[Any]) -> ApiProblem:
     with pytest.raises(ApiProblem) as caught:
         await api.call(request)
     return caught.value

@@ -200,7 +200,7 @@ async def test_a_body_that_dawdles_is_given_up(api: Api, autojump_clock: object)
     async def send(message: object) -> None:
         sent.append(message)  # type: ignore[arg-type]
 
-    await entered(scope, trio.sleep_forever, send)  # type: ignore[arg-type]
+    await entered(scope, trio.sleep_forever, send)
     assert sent[0]["status"] == 408
 
 

@@ -29,7 +29,7 @@ from node.content.sidecar import PartialFile
 from protocols.limits import MIB
 from protocols.unixfs import Built
 
-_WRITE_BYTES: Final = MIB  # handed to the disk at once
+_WRITE_BYTES: Final = MIB // 4  # handed to the disk at once
 _SYNC_BYTES: Final = 64 * MIB  # fetched between two moments at which all is safely on the disk
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 

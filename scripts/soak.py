@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
-import psutil
+import psutil  # type: ignore[import-untyped,unused-ignore]
 import trio
 
 from models.facts import ModelFacts, facts_of_gguf
@@ -184,7 +184,7 @@ def _kill(pid: int) -> None:
 
 
 def _node_mb() -> float:
-    return round(psutil.Process().memory_info().rss / 1e6, 1)
+    return round(float(psutil.Process().memory_info().rss) / 1e6, 1)
 
 
 def _scripted(model: Model, settings: ServingSettings) -> Plan:

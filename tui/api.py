@@ -5,8 +5,9 @@ Every text that comes back has lost the characters that a terminal would obey.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -21,6 +22,7 @@ T = TypeVar("T")
 CONNECT_S = 3.0
 ANSWER_S = 30.0
 LOADING_S = 900.0  # a large model takes its time before the first token
+ERROR_BYTES = 64 * 1024
 
 
 class Unreachable(Exception):
@@ -30,50 +32,79 @@ class Unreachable(Exception):
 class Api:
     """One node. Close with `aclose`."""
 
-    def __init__(self, address: str, token: str) -> None:
+    def __init__(self, address: str, token_file: Path) -> None:
         self.address = address
-        self._token = token
-        timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S, read=LOADING_S)
-        self._http = httpx.AsyncClient(base_url=address, timeout=timeout, trust_env=False)
+        self._token_file = token_file
+        self._token = ""
+        self._http: httpx.AsyncClient | None = None
+        self.read_token()
+
+    def read_token(self) -> None:
+        """Read the token's file again; one that cannot be read leaves the last token in place."""
+        with suppress(OSError, UnicodeDecodeError):
+            self._token = self._token_file.read_text(encoding="ascii").strip()
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        if self._http is not None:
+            await self._http.aclose()
 
-    async def call(self, request: Request[T]) -> T:
+    async def call(self, request: Request[T], *, patience_s: float = ANSWER_S) -> T:
         """One request, one answer. Raises `ApiProblem` when the node refuses, `Unreachable`."""
         try:
-            response = await self._http.request(
+            response = await self._client().request(
                 request.method,
                 request.path,
                 content=request.body,
                 headers=request.headers(self._token),
+                timeout=httpx.Timeout(patience_s, connect=CONNECT_S),
             )
-        except httpx.TransportError as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unreachable(_reason(error)) from error
         return _cleaned(request.read(response.status_code, response.content))
 
     @asynccontextmanager
     async def stream(self, request: StreamRequest[T]) -> AsyncIterator[AsyncIterator[T]]:
-        """The events of a stream; leaving the block closes it, which stops the node's work for it."""
+        """The events of a stream; leaving the block closes it, which stops the node's work for it.
+
+        Raises `ApiProblem` when the node refuses or sends nonsense, `Unreachable` when it goes away.
+        """
         try:
-            async with self._http.stream(
+            async with self._client().stream(
                 request.method,
                 request.path,
                 content=request.body,
                 headers=request.headers(self._token),
+                timeout=httpx.Timeout(LOADING_S, connect=CONNECT_S),
             ) as response:
                 if response.status_code >= 400:
-                    raise request.problem(response.status_code, await response.aread())
-                yield _events(request, response)
-        except httpx.TransportError as error:
+                    raise request.problem(response.status_code, await _start_of(response))
+                async with aclosing(_events(request, response)) as events:
+                    yield events
+        except (httpx.TransportError, httpx.StreamError, httpx.InvalidURL) as error:
             raise Unreachable(_reason(error)) from error
 
+    def _client(self) -> httpx.AsyncClient:
+        """Made at the first request: it loads much that the first picture does not need."""
+        if self._http is None:
+            self._http = httpx.AsyncClient(base_url=self.address, trust_env=False)
+        return self._http
 
-async def _events(request: StreamRequest[T], response: httpx.Response) -> AsyncIterator[T]:
+
+async def _events(request: StreamRequest[T], response: httpx.Response) -> AsyncGenerator[T, None]:
     reader = request.events()
+    async with aclosing(response.aiter_bytes()) as chunks:  # type: ignore[type-var]
+        async for chunk in chunks:
+            for event in reader.feed(chunk):
+                yield _cleaned(event)
+
+
+async def _start_of(response: httpx.Response) -> bytes:
+    body = bytearray()
     async for chunk in response.aiter_bytes():
-        for event in reader.feed(chunk):
-            yield _cleaned(event)
+        body += chunk
+        if len(body) >= ERROR_BYTES:
+            break
+    return bytes(body)
 
 
 def _cleaned(value: T) -> T:

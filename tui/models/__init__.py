@@ -1,0 +1,1 @@
+"""The second screen: which models there are, and getting, loading and removing them."""

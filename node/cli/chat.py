@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 
 from node.cli.client import Client
-from node.cli.errors import FAILED, NOT_FOUND, USAGE, CliError
+from node.cli.errors import FAILED, NOT_FOUND, REFUSED, USAGE, CliError
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json
 from protocols.http import requests
@@ -35,6 +35,7 @@ STARTER_NOTICE = (
     "(the built-in starter model answers: it is tiny and knows jokes and this node; "
     "add a real one with `node models pull` or `node models add`)"
 )
+_EXIT = {"model_not_found": NOT_FOUND, "refused": REFUSED, "bad_request": USAGE}
 HELP = "/new begins a new conversation, /model NAME changes the model, /quit or Ctrl-D leaves"
 
 
@@ -133,7 +134,10 @@ class _Chat:
             case AnswerFailed(message=message, error=error):
                 if show and message.text:
                     _write("\n")
-                raise CliError(f"{error.message}{': ' if error.hint else ''}{error.hint}")
+                raise CliError(
+                    f"{error.message}{': ' if error.hint else ''}{error.hint}",
+                    exit_code=_EXIT.get(error.code, FAILED),
+                )
         return None
 
 

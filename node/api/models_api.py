@@ -20,26 +20,32 @@ async def list_models(call: Call) -> control.ModelList:
 
 
 async def show_model(call: Call) -> control.ModelEntry:
-    return await _show(call, call.path("name"))
+    return await _show(call, _named(call))
 
 
 async def remove_model(call: Call) -> control.Removed:
     """A model that answers something now is not removed."""
-    model = await call.parts.library.find(call.path("name"))
+    model = await call.parts.library.find(_named(call))
     await call.parts.serving.unload(model.name)
     return control.Removed(model.name, await call.parts.library.remove(model.name))
 
 
 async def load_model(call: Call) -> control.ModelEntry:
-    model = await call.parts.library.find(call.path("name"))
+    model = await call.parts.library.find(_named(call))
     await call.parts.serving.load(model.name)
     return await _show(call, model.name)
 
 
 async def unload_model(call: Call) -> control.ModelEntry:
-    model = await call.parts.library.find(call.path("name"))
+    model = await call.parts.library.find(_named(call))
     await call.parts.serving.unload(model.name)
     return await _show(call, model.name)
+
+
+def _named(call: Call) -> str:
+    """The model in the path; "default" is whichever is the default now."""
+    name = call.path("name")
+    return call.parts.library.default() if name == "default" else name
 
 
 async def set_default(call: Call) -> control.ModelEntry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -53,39 +52,36 @@ async def serve(
             sockets.append(unix)
         bound = Bound(tuple(url_of(each) for each in sockets))
         app.state.addresses = bound.addresses
-        await _accept(app, sockets, bound, task_status)
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, _Door(app).let_in, listeners)
+            task_status.started(bound)
     finally:
         for each in sockets:
             each.close()
         home.socket.unlink(missing_ok=True)
 
 
-async def _accept(
-    app: Starlette,
-    sockets: Sequence[socket.socket],
-    bound: Bound,
-    task_status: TaskStatus[Bound],
-) -> None:
-    config, context = _config(), WorkerContext(None)
-    open_now = 0
+class _Door:
+    """Serves each connection, up to a number at a time."""
 
-    async def handle(stream: trio.SocketStream) -> None:
-        nonlocal open_now
-        if open_now >= CONNECTIONS:
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+        self._config = _config()
+        self._context = WorkerContext(None)
+        self._open = 0
+
+    async def let_in(self, stream: trio.SocketStream) -> None:
+        if self._open >= CONNECTIONS:
             await trio.aclose_forcefully(stream)
             return
-        open_now += 1
+        self._open += 1
         try:
-            await Connection(app, config, context, stream).run()
+            await Connection(self._app, self._config, self._context, stream).run()
         except* Exception as errors:  # noqa: BLE001 - one bad connection is not the others' end
             _log.error("a connection ended with an error", exc_info=errors)
         finally:
-            open_now -= 1
-
-    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in sockets]
-    async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, handle, listeners)
-        task_status.started(bound)
+            self._open -= 1
 
 
 def _config() -> Config:

@@ -69,12 +69,14 @@ def _remove_socket(path: Path) -> None:
 
 
 def url_of(sock: socket.socket) -> str:
-    """The base URL, or "unix:PATH", of a listening socket."""
+    """The base URL, or "unix:PATH", of a listening socket, as a program of this machine would use it."""
     name = sock.getsockname()
     if sock.family == socket.AF_INET:
-        return f"http://{name[0]}:{name[1]}"
+        host = "127.0.0.1" if name[0] == "0.0.0.0" else name[0]  # noqa: S104 - "any" is no address
+        return f"http://{host}:{name[1]}"
     if sock.family == socket.AF_INET6:
-        return f"http://[{name[0]}]:{name[1]}"
+        host = "::1" if name[0] == "::" else name[0]
+        return f"http://[{host}]:{name[1]}"
     return f"unix:{name}"
 
 

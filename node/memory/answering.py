@@ -68,11 +68,11 @@ class Answering:
         if self._ended:
             return
         self._ended = self._finishing = True
-        with trio.move_on_after(END_S):
-            try:
+        try:
+            with trio.move_on_after(END_S):
                 await self._write(self._final("unfinished"))
-            except StoreError as error:
-                _log.error("the end of answer %s was not stored: %s", self._message.id, error)
+        except StoreError as error:
+            _log.error("the end of answer %s was not stored: %s", self._message.id, error)
 
     async def _read(self, events: trio.abc.ReceiveChannel[Event]) -> None:
         async for event in events:

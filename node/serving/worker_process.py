@@ -48,6 +48,7 @@ _PASSED_ON = (
     "HIP_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
     "GGML_VK_VISIBLE_DEVICES",
+    "COVERAGE_PROCESS_CONFIG",  # set only while the tests measure what they reach
 )
 
 _log = logging.getLogger(__name__)

@@ -110,7 +110,7 @@ def test_a_conversation_by_hand_on_a_terminal(node: NodeProcess) -> None:
         os.write(ours, b"/new\n")
         _until(ours, "a new conversation")
         os.write(ours, b"\x04")
-        assert chat.wait(10) == 0
+        assert chat.wait(30) == 0
     finally:
         if chat.poll() is None:
             chat.kill()

@@ -66,7 +66,7 @@ class Pull:
                 return Added(known, known=True)
             built = await self._fetch_all(access)
         finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(2):
+            with trio.move_on_after(2, shield=True):
                 await access.aclose()
         return await self._take_in(built)
 

@@ -129,7 +129,7 @@ class Shelf:
         Not cancellable once begun; what is interrupted by force is finished at the next start.
         Raises `AddFailed` when the disk refuses, `StoreError` when the database does.
         """
-        known = self.by_cid(placed.row.cid)
+        known, model = self.by_cid(placed.row.cid), placed.row.model(facts)
         with trio.CancelScope(shield=True):
             try:
                 await trio.to_thread.run_sync(_write_and_move, staging, placed)
@@ -140,10 +140,9 @@ class Shelf:
                 raise AddFailed(
                     f"the model could not be put in place ({error.strerror or error}): {todo}"
                 ) from error
-            model = placed.row.model(facts)
             await self.insert(model, placed.event, dict(placed.facts), instead_of=known)
             await trio.to_thread.run_sync(staging.discard)
-            return model
+        return model
 
     async def change(self, model: Model) -> None:
         """Write down what was learnt about a model that is (still) here."""

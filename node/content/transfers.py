@@ -28,7 +28,6 @@ from node.content.errors import (
     ContentError,
     NameTaken,
     NotAllowed,
-    PullFailed,
     TooMany,
     UnknownModel,
     UnknownTransfer,
@@ -236,7 +235,8 @@ class Transfers:
         try:
             return await self._library.bring_in(path, wish, copy=copy, progress=progress)
         except (ContentError, BadModel, StoreError, OSError) as error:
-            await self._tell("transfer.failed", task, asked_by=wish.asked_by, why=str(error))
+            with trio.move_on_after(_LAST_WORDS_S, shield=True):
+                await self._tell("transfer.failed", task, asked_by=wish.asked_by, why=str(error))
             raise
 
     async def _pull(self, task: Task, ref: Ref, sidecar: Sidecar, staging: Staging) -> Added:
@@ -250,12 +250,14 @@ class Transfers:
         try:
             added = await pull.run(offline=self._settings.offline)
         except (ContentError, BadModel, StoreError, OSError) as error:
-            if isinstance(error, BadModel) or (isinstance(error, PullFailed) and not error.keep):
-                await trio.to_thread.run_sync(staging.discard)
-            await self._tell("transfer.failed", task, **told, why=str(error))
+            useless = isinstance(error, BadModel) or getattr(error, "keep", True) is False
+            with trio.move_on_after(_LAST_WORDS_S, shield=True):
+                await self._tell("transfer.failed", task, **told, why=str(error))
+                if useless:
+                    await trio.to_thread.run_sync(staging.discard)
             raise
         except trio.Cancelled:
-            with trio.CancelScope(shield=True), trio.move_on_after(_LAST_WORDS_S):
+            with trio.move_on_after(_LAST_WORDS_S, shield=True):
                 await self._tell("transfer.stopped", task, **told)
             raise
         await self._tell("transfer.ended", task, **told, known=added.known)

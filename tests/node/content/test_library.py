@@ -22,6 +22,7 @@ from node.content import (
 from protocols.unixfs import hash_bytes
 from tests.node.content.conftest import Place, opened
 from tests.support.gguf_maker import llama_file, split, tiny_llama
+from tests.support.onnx_maker import tiny_embedder
 
 
 def blocks(folder: Path) -> int:
@@ -161,6 +162,30 @@ async def test_a_split_model_with_a_missing_part_is_refused(place: Place, tmp_pa
     parts[2].unlink()
     with pytest.raises(BadModel, match="parts are missing: big-00003-of"):
         await place.library.add(parts[0])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_an_onnx_folder_is_one_model_with_all_its_files(
+    place: Place, tmp_path: Path, nested: bool
+) -> None:
+    folder = tiny_embedder(tmp_path / "Tiny Embedder", external="weights.bin", nested=nested)
+    model = await place.library.add(folder)
+    assert model.name == "tiny-embedder"
+    assert (model.kind, model.facts.embedding) == ("onnx", True)
+    assert model.path == folder / ("onnx/model.onnx" if nested else "model.onnx")
+    assert {"tokenizer.json", "config.json"} <= {part.name for part in model.parts}
+    assert "weights.bin" in {path.name for path in model.files}
+    copy = tmp_path / "other"
+    shutil.copytree(folder, copy)
+    assert (await place.library.add(copy)).name == model.name
+    await place.library.remove(model.name)
+    own = await place.library.add(copy, copy=True)
+    assert own.cid == model.cid
+    await place.library.check(own)
+    with pytest.raises(NotAllowed, match="cannot chat"):
+        await place.library.set_default(own.name)
+    assert await place.library.remove(own.name) == own.size
+    assert list(place.home.models.iterdir()) == []
 
 
 async def test_what_is_no_model_is_refused_and_leaves_nothing(place: Place, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -64,9 +64,14 @@ async def body(answer: Answer) -> AsyncIterator[AsyncIterator[bytes]]:
     try:
         yield chunks
     finally:
-        with trio.move_on_after(0, shield=True):  # noqa: ASYNC100 - the loop is one
-            async for _ in chunks:
-                pass
+        with trio.move_on_after(0, shield=True):
+            await _exhaust(chunks)
+
+
+async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
+    with suppress(httpx.HTTPError, httpx.StreamError):
+        async for _ in chunks:
+            pass
 
 
 class Access:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 
@@ -25,9 +25,6 @@ from node.doctor import local_findings
 from node.home import Home, HomeError
 from node.logs import logging_to
 from node.running import RunningNode, announced, hold_home
-
-if TYPE_CHECKING:
-    from trio_typing import TaskStatus  # trio's own, under the name that its stubs know
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +92,7 @@ async def run_node(
     opened: store.Store,
     stop: trio.Event,
     *,
-    task_status: TaskStatus[RunningNode] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[RunningNode] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Build and run the node until `stop` is set; started with how to reach it."""
     began = time.monotonic()

@@ -44,7 +44,9 @@ def check_home(home: Home) -> Finding:
     if not home.root.exists():
         return ok("home", f"{home.root} will be made at the first start")
     if not os.access(home.root, os.W_OK) or os.statvfs(home.root).f_flag & os.ST_RDONLY:
-        return problem("home", f"{home.root} cannot be written", "make it writable, or use --home DIR")
+        return problem(
+            "home", f"{home.root} cannot be written", "make it writable, or use --home DIR"
+        )
     loose = [path.name for path in private_files(home) if path.stat().st_mode & 0o077]
     if loose:
         return problem("home", f"others can read {', '.join(loose)}", f"chmod -R go= {home.keys}")
@@ -59,15 +61,21 @@ def check_disk(home: Home) -> Finding:
     folder = next(p for p in [home.root, *home.root.parents] if p.exists())
     free = shutil.disk_usage(folder).free
     if free < _FREE_DISK_LOW:
-        return warning("disk", f"{free / GIB:.1f} GiB free", "free some space before pulling models")
+        return warning(
+            "disk", f"{free / GIB:.1f} GiB free", "free some space before pulling models"
+        )
     return ok("disk", f"{free / GIB:.0f} GiB free")
 
 
 def check_memory(hardware: Hardware) -> Finding:
     available, total = hardware.memory_available, hardware.memory_total
-    text = f"{available / GIB:.1f} of {total / GIB:.1f} GiB available, {hardware.physical_cores} cores"
+    text = (
+        f"{available / GIB:.1f} of {total / GIB:.1f} GiB available, {hardware.physical_cores} cores"
+    )
     if available < _MEMORY_LOW:
-        return warning("memory", text, "close something, or unload models with `node models unload`")
+        return warning(
+            "memory", text, "close something, or unload models with `node models unload`"
+        )
     return ok("memory", text)
 
 
@@ -76,7 +84,9 @@ def check_config(home: Home) -> Finding:
         load_settings(home.config_file, os.environ)
     except ConfigError as error:
         return problem("settings", str(error), f"mend {home.config_file}")
-    return ok("settings", f"{home.config_file} is fine" if home.config_file.exists() else "all as shipped")
+    return ok(
+        "settings", f"{home.config_file} is fine" if home.config_file.exists() else "all as shipped"
+    )
 
 
 def check_port(home: Home, settings: Settings) -> Finding:
@@ -104,7 +114,11 @@ def check_exposure(settings: Settings) -> Finding:
 
 def check_clock(now: float) -> Finding:
     if now < _EARLIEST:
-        return problem("clock", f"the clock says {time.strftime('%Y-%m-%d', time.gmtime(now))}", "set the clock")
+        return problem(
+            "clock",
+            f"the clock says {time.strftime('%Y-%m-%d', time.gmtime(now))}",
+            "set the clock",
+        )
     return ok("clock", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now)))
 
 

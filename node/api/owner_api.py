@@ -25,6 +25,20 @@ async def rotate_identity(call: Call) -> control.Identity:
     return call.parts.identity.describe()
 
 
+async def protect_identity(call: Call) -> control.Identity:
+    what = call.take(control.ProtectIdentity)
+    await call.parts.identity.protect(what.passphrase, what.new)
+    return call.parts.identity.describe()
+
+
+async def revoke_device(call: Call) -> control.Identity:
+    what = call.take(control.RevokeDevice)
+    await call.parts.identity.revoke_device(
+        what.device, what.why, words=what.words, passphrase=what.passphrase
+    )
+    return call.parts.identity.describe()
+
+
 async def list_grants(call: Call) -> control.KeyList:
     return control.KeyList(tuple(await call.parts.grants.list()))
 

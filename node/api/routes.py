@@ -336,6 +336,24 @@ OWNER: Final = (
         gives=control.Identity,
     ),
     Endpoint(
+        "POST",
+        f"{_C}/identity/protect",
+        owner_api.protect_identity,
+        "identity",
+        "Seal the owner key on this disk with a passphrase",
+        takes=control.ProtectIdentity,
+        gives=control.Identity,
+    ),
+    Endpoint(
+        "POST",
+        f"{_C}/identity/revoke",
+        owner_api.revoke_device,
+        "identity",
+        "A device is no longer the owner's",
+        takes=control.RevokeDevice,
+        gives=control.Identity,
+    ),
+    Endpoint(
         "GET", f"{_C}/grants", owner_api.list_grants, "grants", "API keys", gives=control.KeyList
     ),
     Endpoint(

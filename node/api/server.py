@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 from hypercorn.config import Config
@@ -17,9 +17,6 @@ from node.api.sockets import listen_tcp, listen_unix, url_of
 from node.config import ApiSettings
 from node.home import Home
 from protocols.limits import HTTP_HEADER_BYTES
-
-if TYPE_CHECKING:
-    from trio_typing import TaskStatus  # trio's own, under the name that its stubs know
 
 CONNECTIONS: Final = 512  # open at a time; more are closed as they come
 KEEP_ALIVE_S: Final = 60.0  # also the time that a request's head may take
@@ -39,13 +36,14 @@ async def serve(
     settings: ApiSettings,
     home: Home,
     *,
-    task_status: TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then every connection is closed, whatever it was doing.
 
     Raises `CannotListen` before `task_status.started(Bound)` when the address cannot be used.
     """
     sockets: list[socket.socket] = listen_tcp(settings.host, settings.port)
+    unix: socket.socket | None = None
     try:
         unix = listen_unix(home.socket)
         if unix is not None:
@@ -59,7 +57,8 @@ async def serve(
     finally:
         for each in sockets:
             each.close()
-        home.socket.unlink(missing_ok=True)
+        if unix is not None:
+            home.socket.unlink(missing_ok=True)
 
 
 class _Door:

@@ -52,7 +52,7 @@ class Restorer:
             try:
                 await self._database.run(partial(self._take_over, entropy=entropy, device=device))
             except (OwnerError, StoreError):
-                await trio.to_thread.run_sync(self._folder.settle, known.row.device)
+                await trio.to_thread.run_sync(self._folder.settle, known.row.device)  # noqa: ASYNC120
                 raise
             await trio.to_thread.run_sync(self._folder.settle, device.public)
 

@@ -342,15 +342,31 @@ class BackupWords(msgspec.Struct, frozen=True):
 class RestoreIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /node/v1/identity/restore: become a new device of the owner that these words belong to."""
 
-    words: str
+    words: str  # empty: this device is the owner's already and only waits for the chain
     chain: str | None = None
     device_name: str | None = None
-    passphrase: str | None = None
+    passphrase: str | None = None  # of the owner key on this device's disk, not of the words
 
 
 class RotateIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /node/v1/identity/rotate: the next key becomes the key."""
 
+    words: str | None = None  # when no owner key is kept on this device
+    passphrase: str | None = None
+
+
+class ProtectIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /node/v1/identity/protect: seal the owner key on this disk with a passphrase, or take it off."""
+
+    passphrase: str | None = None  # the one of now, when there is one
+    new: str | None = None  # None: none any more
+
+
+class RevokeDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /node/v1/identity/revoke: a device is no longer the owner's."""
+
+    device: str  # its id or name
+    why: str = ""
     words: str | None = None  # when no owner key is kept on this device
     passphrase: str | None = None
 

@@ -331,6 +331,14 @@ def rotate_identity(what: control.RotateIdentity) -> Request[control.Identity]:
     return _call("POST", "/node/v1/identity/rotate", control.Identity, what)
 
 
+def protect_identity(what: control.ProtectIdentity) -> Request[control.Identity]:
+    return _call("POST", "/node/v1/identity/protect", control.Identity, what)
+
+
+def revoke_device(what: control.RevokeDevice) -> Request[control.Identity]:
+    return _call("POST", "/node/v1/identity/revoke", control.Identity, what)
+
+
 def grants() -> Request[control.KeyList]:
     return _call("GET", "/node/v1/grants", control.KeyList)
 

@@ -40,6 +40,12 @@ CHAT_CASES: list[tuple[dict[str, Any], str, str]] = [
         "hologram",
     ),
     ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls", "tools"),
+    ({"messages": [USER], "function_call": {"name": "f"}}, "function_call", "tools"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "file"}]}]},
+        "messages[0].content[0]",
+        "files",
+    ),
     ({"messages": [USER], "temperature": -1}, "temperature", ">= 0"),
     ({"messages": [USER], "temperature": 1e300}, "temperature", "<= 2"),
     ({"messages": [USER], "temperature": "hot"}, "temperature", "str"),

@@ -164,6 +164,40 @@ async def test_the_identity_is_shown_and_its_words_are_given(api: Api) -> None:
     assert (bad.status, bad.problem.code) == (400, "bad_words")
 
 
+async def test_the_owners_key_is_sealed_and_a_strange_device_cannot_be_revoked(api: Api) -> None:
+    sealed = await api.call(requests.protect_identity(control.ProtectIdentity(new="long words")))
+    assert sealed.passphrase
+    wrong = await problem_of(api, requests.backup_identity(control.BackupIdentity("other")))
+    assert (wrong.status, wrong.problem.code) == (403, "wrong_passphrase")
+    revoke = control.RevokeDevice("nobody", passphrase="long words")
+    missing = await problem_of(api, requests.revoke_device(revoke))
+    assert (missing.status, missing.problem.code) == (404, "unknown_device")
+
+
+async def test_words_bring_the_same_owner_to_another_home(api: Api, tmp_path: Path) -> None:
+    saved: control.BackupWords = await api.call(requests.backup_identity(control.BackupIdentity()))
+    async with an_api(tmp_path / "other") as other:
+        ask = control.RestoreIdentity(saved.words, saved.chain)
+        restored: control.Identity = await other.call(requests.restore_identity(ask))
+    assert restored.owner == api.parts.identity.owner_id
+    assert restored.device != api.parts.identity.device_id
+
+
+async def test_default_names_whichever_model_is_the_default(api: Api) -> None:
+    assert (await api.call(requests.model("default"))).name == "starter"
+
+
+async def test_a_name_that_looks_like_the_unix_socket_but_is_a_file_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "home" / "run" / "api.sock"
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    async with an_api(tmp_path / "home") as api:
+        assert len(api.bound.addresses) == 1
+    assert file.read_text() == "mine"
+
+
 async def test_metrics_are_plain_prometheus_text(api: Api) -> None:
     await api.get("/v1/nothing")
     answer = await api.get("/metrics")

@@ -114,3 +114,22 @@ def test_an_export_is_text() -> None:
 def test_what_answers_with_nothing_reads_as_none() -> None:
     assert requests.delete_conversation("c").read(204, b"") is None
     assert requests.stop().read(202, b"{}") is None
+
+
+def test_openais_requests_ask_whole_or_streamed() -> None:
+    chat = openai.ChatRequest(messages=(openai.ChatMessage(role="user", content="x"),), stream=True)
+    assert "stream" not in json.loads(requests.chat(chat).body or b"")
+    text = openai.CompletionRequest(prompt="x")
+    assert json.loads(requests.complete(text).body or b"") == {"prompt": "x"}
+    assert json.loads(requests.complete_stream(text).body or b"")["stream"] is True
+    assert requests.embed(openai.EmbeddingRequest(input="x")).path == "/v1/embeddings"
+
+
+def test_an_error_that_is_only_a_word_is_shown() -> None:
+    assert requests.read_problem(500, b'{"error":"boom"}') == control.Problem("http_500", "boom")
+    assert requests.health().read(200, b"ok\n") == "ok\n"
+
+
+def test_a_stream_that_was_refused_is_a_problem() -> None:
+    problem = requests.watch_transfer("t").problem(404, b'{"error":{"message":"no"}}')
+    assert (problem.status, str(problem)) == (404, "no")

@@ -46,17 +46,20 @@ def branch(messages: Sequence[ChatMessage], head: str | None) -> list[ChatMessag
 
 
 def as_asked(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """As a model reads them: empty answers left out, what then stands together joined, since
-    many models' templates insist on turns."""
-    asked: list[Message] = []
+    """As a model reads them, without answers that are empty."""
+    return tuple(Message(message.role, message.text) for message in messages if message.text)
+
+
+def joined(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Neighbours of one role (a question without an answer, and the next) as one message, since many
+    models' templates insist on turns."""
+    found: list[Message] = []
     for message in messages:
-        if not message.text:
-            continue
-        if asked and asked[-1].role == message.role:
-            asked[-1] = Message(message.role, f"{asked[-1].content}\n\n{message.text}")
+        if found and found[-1].role == message.role:
+            found[-1] = Message(message.role, f"{found[-1].content}\n\n{message.content}")
         else:
-            asked.append(Message(message.role, message.text))
-    return tuple(asked)
+            found.append(message)
+    return tuple(found)
 
 
 def reserve(context: int, max_tokens: int | None) -> int:
@@ -73,20 +76,21 @@ async def shorten(
 ) -> Prompt:
     """Drop as few of the oldest turns as make the exact count fit. What still does not fit is for
     the model to refuse: the newest question is never cut. Raises what `count` raises."""
-    tokens = await count(messages)
+    whole = joined(messages)
+    tokens = await count(whole)
     context = context_of()  # known now at the latest: counting loads the model
     starts = [place for place, message in enumerate(messages) if message.role == "user"]
     if context is None or not starts:
-        return Prompt(messages)
+        return Prompt(whole)
     room = context - reserve(context, max_tokens)
     if tokens <= room or len(starts) == 1:
-        return Prompt(messages)
+        return Prompt(whole)
     system = messages[: starts[0]]
     low, high = 1, len(starts) - 1  # how many turns to drop; the last one stays
     while low < high:
         middle = (low + high) // 2
-        if await count(system + messages[starts[middle] :]) <= room:
+        if await count(joined(system + messages[starts[middle] :])) <= room:
             high = middle
         else:
             low = middle + 1
-    return Prompt(system + messages[starts[low] :], dropped=starts[low] - len(system))
+    return Prompt(joined(system + messages[starts[low] :]), dropped=starts[low] - len(system))

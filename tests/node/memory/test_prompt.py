@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.memory.prompt import as_asked, branch, reserve, shorten
+from node.memory.prompt import as_asked, branch, joined, reserve, shorten
 from protocols.http.control import ChatMessage
 from protocols.jobs import Message
 
@@ -41,7 +41,13 @@ def test_a_damaged_tree_still_ends() -> None:
 
 def test_empty_answers_are_left_out_and_questions_joined() -> None:
     asked = as_asked([message("a", None), message("b", "a", "assistant", ""), message("c", "b")])
-    assert asked == (Message("user", "x\n\nx"),)
+    assert joined(asked) == (Message("user", "x\n\nx"),)
+
+
+async def test_a_question_that_never_fitted_does_not_block_the_next() -> None:
+    asked = (Message("system", "be brief"), Message("user", "w " * 500), Message("user", "next"))
+    prompt = await shorten(asked, lambda: 64, None, words)
+    assert (prompt.messages, prompt.dropped) == ((asked[0], asked[2]), 1)
 
 
 def test_the_answer_never_reserves_more_than_half_the_context() -> None:

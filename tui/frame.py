@@ -133,12 +133,18 @@ class Frame(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual types it so
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.note = Note()
+        self._navigation = Navigation(self.KEY)
+        self._key_line = KeyLine()
+
     def compose(self) -> ComposeResult:
-        yield Navigation(self.KEY)
+        yield self._navigation
         yield from self.body()
-        yield Note()
+        yield self.note
         yield from self.foot()
-        yield KeyLine()
+        yield self._key_line
         yield StatusLine()
 
     def body(self) -> Iterable[Widget]:
@@ -155,15 +161,11 @@ class Frame(Screen[None]):
     def link(self) -> Link:
         return self.host.link
 
-    @property
-    def note(self) -> Note:
-        return self.query_one(Note)
-
     def name_it(self, title: str) -> None:
-        self.query_one(Navigation).title(title)
+        self._navigation.title(title)
 
     def keys_are(self, keys: Keys) -> None:
-        self.query_one(KeyLine).keys_are(keys)
+        self._key_line.keys_are(keys)
 
     def stop(self) -> bool:
         """Stop what is under way here; whether there was anything."""

@@ -65,12 +65,15 @@ class ChatScreen(Frame):
         self._answering: Worker[None] | None = None
         self._known: tuple[Conversation, ...] = ()
         self._was_up = False
+        self.transcript = Transcript()
+        self.prompt = Prompt()
+        self._sidebar = PastList("sidebar")
 
     def body(self) -> Iterable[Widget]:
-        yield Horizontal(PastList("sidebar"), Transcript(), id="body")
+        yield Horizontal(self._sidebar, self.transcript, id="body")
 
     def foot(self) -> Iterable[Widget]:
-        yield Prompt()
+        yield self.prompt
 
     async def on_mount(self) -> None:
         await self.transcript.show([], Welcome())
@@ -78,14 +81,6 @@ class ChatScreen(Frame):
         self.watch(self, "focused", self._say_keys)
         self.prompt.focus()
         self._describe()
-
-    @property
-    def transcript(self) -> Transcript:
-        return self.query_one(Transcript)
-
-    @property
-    def prompt(self) -> Prompt:
-        return self.query_one(Prompt)
 
     @property
     def answering(self) -> bool:
@@ -128,7 +123,7 @@ class ChatScreen(Frame):
 
     def _fill_sidebar(self) -> None:
         current = self.conversation.id if self.conversation else ""
-        self.query_one("#sidebar", PastList).fill(self._known, current=current)
+        self._sidebar.fill(self._known, current=current)
 
     def _failed(self, error: ApiProblem | Unreachable, kept: str, keys: str = "") -> None:
         self.note.complain(words_of(error), kept, keys or "Esc closes this note.")
@@ -293,6 +288,8 @@ class ChatScreen(Frame):
 
     async def _open(self, id: str) -> None:
         found = await self.host.api.call(requests.conversation(id))
+        if not self.is_attached:
+            return
         self.conversation = found
         messages = branch(found)
         self.prompt.past.fill([each.text for each in messages if each.role == "user"])

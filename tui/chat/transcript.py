@@ -51,6 +51,8 @@ class Transcript(VerticalScroll):
     async def show(self, messages: Sequence[ChatMessage], welcome: Widget | None = None) -> None:
         """These messages instead of what is there."""
         async with self._moving:
+            if not self.is_attached:
+                return
             self.messages = list(messages)
             self.live = None
             self._window = Window.at_end(len(self.messages))

@@ -75,6 +75,13 @@ class Live(Vertical):
             facts = self.query_one(".facts", Line)
             facts.put(answered(message))
             facts.set_class(message.state == "failed", "-failed")
+            self._measure_again()
+
+    def _measure_again(self) -> None:
+        """Blocks that changed while they were being mounted keep an old height: let it go."""
+        for block in self._growing.query("*"):
+            block.clear_cached_dimensions()
+            block.refresh(layout=True)
 
     async def _end_drawing(self) -> None:
         task, self._drawing = self._drawing, None

@@ -88,28 +88,28 @@ class ModelsScreen(Frame):
         self._loading: set[str] = set()
         self._timer: Timer | None = None
         self._loaded = False
+        self.table = ModelTable(id="models", cursor_type="row")
+        self._nothing = Line(EMPTY, id="nothing-here")
+        self._detail = Line(id="detail")
+        self._filter = Input(placeholder="filter by name or state", id="filter")
 
     def body(self) -> Iterable[Widget]:
-        yield ModelTable(id="models", cursor_type="row", zebra_stripes=False)
-        yield Line(EMPTY, id="nothing-here")
-        yield Line(id="detail")
+        yield self.table
+        yield self._nothing
+        yield self._detail
 
     def foot(self) -> Iterable[Widget]:
-        yield Input(placeholder="filter by name or state", id="filter")
+        yield self._filter
 
     def on_mount(self) -> None:
-        self.query_one("#filter").display = False
-        self.query_one("#nothing-here").display = False
+        self._filter.display = False
+        self._nothing.display = False
         for heading in HEADINGS:
             self.table.add_column(Text(heading), key=heading)
         self.watch(self.host, "link", self._linked)
         self.watch(self, "focused", self._say_keys)
         self.name_it("models")
         self.table.focus()
-
-    @property
-    def table(self) -> ModelTable:
-        return self.query_one(ModelTable)
 
     # --- what there is ----------------------------------------------------------------------------
 
@@ -140,6 +140,8 @@ class ModelsScreen(Frame):
         except (ApiProblem, Unreachable) as error:
             self._failed(error, "")
             return
+        if not self.is_attached:
+            return
         self._loaded = True
         self._draw()
         if self.is_current:
@@ -152,12 +154,13 @@ class ModelsScreen(Frame):
 
     def _draw(self) -> None:
         shown = [each for each in self._transfers if each.id not in self._hidden]
-        query = self.query_one("#filter", Input).value
+        query = self._filter.value
         rows = view.rows(self._models, shown, query)
         self._put(rows)
-        nothing = self.query_one("#nothing-here", Line)
-        nothing.display = not rows and self._loaded
-        nothing.put(f"Nothing fits “{one_line(query, 40)}”: Esc shows all." if query else EMPTY)
+        self._nothing.display = not rows and self._loaded
+        self._nothing.put(
+            f"Nothing fits “{one_line(query, 40)}”: Esc shows all." if query else EMPTY
+        )
         self.table.display = bool(rows)
         self._say_detail()
         self._say_keys()
@@ -192,7 +195,7 @@ class ModelsScreen(Frame):
         row, status = self.selected, self.link.status
         lines = [row.detail] if row else []
         lines += [view.memory_line(status.memory)] if status else []
-        self.query_one("#detail", Line).put(Content("\n".join(lines)))
+        self._detail.put(Content("\n".join(lines)))
 
     def _say_keys(self) -> None:
         if isinstance(self.focused, Input):
@@ -319,9 +322,8 @@ class ModelsScreen(Frame):
     # --- filter -----------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        line = self.query_one("#filter", Input)
-        line.display = True
-        line.focus()
+        self._filter.display = True
+        self._filter.focus()
 
     def on_input_changed(self, _event: Input.Changed) -> None:
         self._draw()
@@ -331,10 +333,9 @@ class ModelsScreen(Frame):
 
     def action_back(self) -> None:
         """Esc: the filter goes, else the note, else to the list."""
-        line = self.query_one("#filter", Input)
-        if line.display:
-            line.value = ""
-            line.display = False
+        if self._filter.display:
+            self._filter.value = ""
+            self._filter.display = False
             self.table.focus()
         elif not self.note.clear():
             self.table.focus()

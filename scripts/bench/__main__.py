@@ -1,13 +1,14 @@
 """Measure the node: start to ready, idle memory, first token, tokens a second of one stream.
 
-    .venv/bin/python scripts/bench                       the node of this checkout, starter model
-    .venv/bin/python scripts/bench --model qwen3-4b --home ~/.local/share/kith
+    .venv/bin/python scripts/bench                       the node of this checkout
+    .venv/bin/python scripts/bench --make-model FILE     write the measured model, for another server to load
     .venv/bin/python scripts/bench --peer http://127.0.0.1:8080 --peer-model x
                                        the same prompts to another OpenAI-compatible server, interleaved,
                                        and the ratio of each pair (ours / theirs; for speed more is better)
     .venv/bin/python scripts/bench --json
 
-Machines are shared and noisy: read medians and paired ratios, not single times.
+The measured model has random weights (0.1 GB as Q8_0, the shape of a 135-million-parameter model) and does not
+stop by itself. Machines are shared and noisy: read medians and paired ratios, not single times.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from rows import Server, idle_memory, start_to_ready, stream_rows
 from stats import Row, ratio_row, show_table
 
+from tests.support.gguf_maker import Shape, llama_file
 from tests.support.node_process import a_node
+
+SHAPE = Shape(dim=576, blocks=30, heads=9, kv_heads=3, feed_forward=1536, context=8192)
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -35,8 +39,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--tokens", type=int, default=128, help="tokens of one answer (default 128)"
     )
-    parser.add_argument("--model", default="starter")
-    parser.add_argument("--add", type=Path, help="a model file to add to the measured node first")
+    parser.add_argument("--model-file", type=Path, help="measure this GGUF file instead")
+    parser.add_argument(
+        "--make-model", type=Path, help="only write the measured model to this file"
+    )
     parser.add_argument("--peer", help="base URL of another OpenAI-compatible server")
     parser.add_argument("--peer-model", default="default")
     parser.add_argument("--peer-key", default="none")
@@ -50,9 +56,9 @@ def measure(options: argparse.Namespace) -> list[Row]:
         rows.append(start_to_ready(node, options.starts))
         node.start()
         rows.append(idle_memory(node))
-        if options.add:
-            node.kith("models", "add", str(options.add), "--name", options.model)
-        ours = Server(f"{node.node.address}/v1", options.model, node.token)
+        file = options.model_file or make_model(Path(folder) / "bench.gguf")
+        node.kith("models", "add", str(file), "--name", "bench")
+        ours = Server(f"{node.node.address}/v1", "bench", node.token)
         servers = [ours]
         if options.peer:
             servers.append(
@@ -66,8 +72,15 @@ def measure(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def make_model(file: Path) -> Path:
+    return llama_file(shape=SHAPE).write(file)
+
+
 def main() -> int:
     options = arguments()
+    if options.make_model:
+        print(make_model(options.make_model))
+        return 0
     rows = measure(options)
     if options.json:
         print(json.dumps({"rows": [row.as_json() for row in rows]}, indent=2))

@@ -10,15 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from install.paths import BIN, LOG, ROOT, TEMPORARY, SetupProblem
+from install.paths import BIN, LOG, ROOT, TEMPORARY, VENV, SetupProblem
 
-TELL_EVERY_S = 30.0  # without a terminal
+LOOK_EVERY_S = 0.05
+TELL_EVERY_S = 30.0
+TELL_TERMINAL_EVERY_S = 0.25
 END_S = 5.0  # from the polite signal to the other one
 FULL_BYTES = 16 * 1024 * 1024
 REASON_CHARS = 300
+TAIL_BYTES = 64 * 1024
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Settings of the person's own pip that would put packages elsewhere than in .venv.
 _ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PYTHONPATH", "PYTHONHOME")
 _UNREACHABLE = ("connection broken", "name resolution", "NewConnectionError", "ConnectTimeout")
@@ -39,7 +43,7 @@ def run(command: Sequence[str | Path], title: str, lock: int) -> None:
     goes on, and holds `lock` as long as it does.
     """
     words = [str(word) for word in command]
-    with LOG.open("ab") as output:
+    with LOG.open("ab") as output, _signals_noted() as noted:
         output.write(f"$ {shlex.join(words)}\n".encode("utf-8", "surrogateescape"))
         output.flush()
         begin = output.tell()
@@ -54,12 +58,29 @@ def run(command: Sequence[str | Path], title: str, lock: int) -> None:
             process_group=0,
         )
         try:
-            _watch(child, title)
+            _watch(child, title, noted)
         finally:
             if child.returncode != 0:
                 _end_group(child)
+    for number in noted:
+        signal.raise_signal(number)
     if child.returncode:
         raise SetupProblem(f"{title} failed: {_reason(begin)} (all of it is in {shown(LOG)})")
+
+
+@contextlib.contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """Note the signals that would end us: one that raises inside `Popen` can leave it locked for good."""
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    try:
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:  # as in a script's background, or under nohup
+                signal.signal(number, lambda number, _frame: noted.append(number))
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def shown(path: Path) -> Path:
@@ -73,16 +94,15 @@ def _environment() -> dict[str, str]:
     return {**kept, "PATH": path, "PYTHONNOUSERSITE": "1", "TMPDIR": str(TEMPORARY)}
 
 
-def _watch(child: subprocess.Popen[bytes], title: str) -> None:
+def _watch(child: subprocess.Popen[bytes], title: str, noted: list[int]) -> None:
+    """Tell how long it takes until it ends, or until a signal is noted."""
     terminal = sys.stdout.isatty()
+    every = TELL_TERMINAL_EVERY_S if terminal else TELL_EVERY_S
     started = told = time.monotonic()
-    while True:
-        try:
-            child.wait(0.25)
-            break
-        except subprocess.TimeoutExpired:
-            now = time.monotonic()
-        if not terminal and now - told < TELL_EVERY_S:
+    while child.poll() is None and not noted:
+        time.sleep(LOOK_EVERY_S)
+        now = time.monotonic()
+        if now - told < every:
             continue
         told = now
         line = f"  {title}: {clock(now - started)}{_portion()}"
@@ -116,8 +136,8 @@ def _reason(begin: int) -> str:
     with LOG.open("rb") as log:
         log.seek(begin)
         text = log.read().decode("utf-8", "replace")
-    if "No space left on device" in text or shutil.disk_usage(ROOT).free < FULL_BYTES:
-        return f"the disk of {ROOT} is full; make room and run the same command again"
+    if "No space left on device" in text or shutil.disk_usage(VENV).free < FULL_BYTES:
+        return f"the disk of {VENV} is full; make room and run the same command again"
     if any(word in text for word in _UNREACHABLE):
         return "the package index cannot be reached; run the same command again when it can"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -128,7 +148,7 @@ def _reason(begin: int) -> str:
 def _portion() -> str:
     """How far the compiler is: ninja prints [done/total]."""
     with LOG.open("rb") as log:
-        log.seek(max(0, LOG.stat().st_size - 4096))
+        log.seek(max(0, LOG.stat().st_size - TAIL_BYTES))
         tail = log.read().decode("utf-8", "replace")
     for line in reversed(tail.splitlines()):
         done, _, total = line.strip().removeprefix("[").partition("]")[0].partition("/")

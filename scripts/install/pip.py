@@ -52,7 +52,7 @@ def remove_broken() -> None:
 
 
 def _is_whole(package: Path) -> bool:
-    """Whether all that its record lists is there. pip lists INSTALLER last of all."""
+    """Whether all that its record lists is there; INSTALLER is only in the one that pip writes last."""
     try:
         with (package / "RECORD").open(encoding="utf-8", newline="") as record:
             rows = [row for row in csv.reader(record) if row]

@@ -94,10 +94,12 @@ def _clear_away() -> None:
     """Stamps first: what is removed halfway must not look whole."""
     for name in stamps.STEPS:
         stamps.remove(name)
-    if VENV.is_symlink():
-        VENV.unlink()
-    elif VENV.exists():
-        shutil.rmtree(VENV)
+    VENV.mkdir(exist_ok=True)
+    for inside in VENV.iterdir():  # not the folder: it may be a mount or a link to another disk
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside)
+        else:
+            inside.unlink()
 
 
 def _check_python() -> None:

@@ -35,6 +35,7 @@ class KithApp(Host):
         Binding("f1,question_mark", "help"),
         Binding("f2,1", "go('chat')"),
         Binding("f3,2", "go('models')"),
+        Binding("ctrl+p", "command_palette", priority=True),
         Binding("colon", "command_palette"),
     ]
 

@@ -38,7 +38,6 @@ class Host(App[None]):
         self._set_filters()
 
     def on_mount(self) -> None:
-        self.set_class(self.ascii_only, "-ascii")
         self.run_worker(self.watch_over.run(), group="watch", exit_on_error=True)
 
     async def on_unmount(self) -> None:

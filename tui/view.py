@@ -78,16 +78,16 @@ def asked(link: Link, chosen: str = "") -> str:
     name = one_line(chosen or link.status.default_model, 60)
     if not name:
         return "to: no model yet (F3, then a or p)"
-    starter = " (a tiny starter model; F3 adds a real one)" if name == "starter" else ""
+    starter = " (tiny: F3 adds a real one)" if name == "starter" else ""
     return f"to: {name} on this machine{starter}"
 
 
 def fitting(keys: Sequence[tuple[str, str]], width: int) -> list[tuple[str, str]]:
     """As many `(key, word)` pairs as a key line of this width has room for, the first ones first."""
-    found, used = [], 1
+    found, used = [], 0
     for key, word in keys:
         used += len(key) + 1 + len(word) + 2
-        if used - 1 > width:
+        if used - 2 > width:
             break
         found.append((key, word))
     return found

@@ -43,7 +43,7 @@ async def until(true: Callable[[], T], what: str = "") -> T:
     """Wait, bounded, for something to hold; looks again whenever the loop comes round."""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not (found := true()):
+            while not (found := true()):  # noqa: ASYNC110 - any kind of change may make it so
                 await asyncio.sleep(0.005)
             return found
     except TimeoutError:
@@ -77,6 +77,7 @@ class Driver:
     async def ask(self, text: str) -> None:
         """Send, and wait for the answer to begin."""
         count = len(self.node.said)
+        self.chat.prompt.focus()
         self.chat.prompt.put(text)
         await self.press("enter")
         await until(lambda: len(self.node.said) > count and self.chat.transcript.live, text)

@@ -32,7 +32,7 @@ def words(link: Link) -> list[tuple[str, str]]:
     return [
         (f"You ask {model}, a model on this machine.", "bold"),
         (
-            "It is the starter: tiny, and only good for jokes, small sums, and questions about"
+            "It is the starter model: tiny, and only good for jokes, small sums, and questions about"
             " this node. F3 adds a real one."
             if starter
             else "",

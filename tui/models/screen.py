@@ -88,6 +88,7 @@ class ModelsScreen(Frame):
         self._loading: set[str] = set()
         self._timer: Timer | None = None
         self._loaded = False
+        self._was_up = False
         self.table = ModelTable(id="models", cursor_type="row")
         self._nothing = Line(EMPTY, id="nothing-here")
         self._detail = Line(id="detail")
@@ -120,6 +121,9 @@ class ModelsScreen(Frame):
         self._rest()
 
     def _linked(self, link: Link) -> None:
+        if link.up and not self._was_up and self.note.trouble:
+            self.note.clear()
+        self._was_up = link.up
         if link.up and self.is_current:
             self._look()
         self._say_detail()

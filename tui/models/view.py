@@ -119,6 +119,8 @@ def memory_line(memory: Memory) -> str:
 def question_before_removal(model: ModelEntry) -> str:
     """What removing it means, before it happens."""
     name = one_line(model.name, 60)
+    if model.starter:
+        return f"Remove {name}, the built-in starter? It leaves the list of models."
     if model.storage == "own":
         return f"Remove {name}? Its file is deleted: {in_bytes(model.size)} are freed."
     if model.storage == "linked":

@@ -101,9 +101,14 @@ def _find(path: Path) -> tuple[Path, Path]:
             return _find_in(path), path
     except OSError as error:
         raise os_error(error, path) from error
-    parent = path.parent
-    has_tokenizer = (parent / "tokenizer.json").exists()
-    return path, parent.parent if parent.name == "onnx" and not has_tokenizer else parent
+    return path, folder_of(path)
+
+
+def folder_of(file: Path) -> Path:
+    """The model's folder: where the .onnx file is, or above an `onnx` folder without a tokenizer."""
+    parent = file.parent
+    nested = parent.name == "onnx" and not (parent / "tokenizer.json").exists()
+    return parent.parent if nested else parent
 
 
 def _find_in(folder: Path) -> Path:

@@ -47,6 +47,7 @@ def hold_home(home: Home) -> Iterator[None]:
                 f"a node already runs with the home {home.root}: use it, stop it with `node stop`, "
                 "or choose another home with --home DIR"
             ) from None
+        home.node_file.unlink(missing_ok=True)  # of a node that was killed: it leads nowhere
         yield
     finally:
         os.close(handle)

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from models.backends.base import Info, LoadError, RequestError, StepError
+from models.onnxfile import folder_of
 from protocols.worker import Load
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class OnnxEmbedder:
 
     def __init__(self, load: Load, threads: int) -> None:
         network = _network(Path(load.path))
-        folder = network.parent.parent if network.parent.name == "onnx" else network.parent
+        folder = folder_of(network)
         self._session = _open_session(network, threads)
         self._inputs = [each.name for each in self._session.get_inputs()]
         strange = sorted(set(self._inputs) - _KNOWN_INPUTS)

@@ -11,7 +11,12 @@ from models.formats import check_model
 from models.onnxfile import read_onnx
 from node.content.refs import split_name
 
-_BESIDE = ("config.json", "1_Pooling/config.json", "tokenizer_config.json")
+_BESIDE = (
+    "config.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+)
 _ROLES = {
     "adapter": "it is an adapter, which changes another model and is none by itself",
     "projector": "it is the part of a model that reads pictures, and no model by itself",

@@ -115,6 +115,13 @@ def test_the_file_itself_or_a_nested_one_will_do(tmp_path: Path) -> None:
             assert vectors_of(worker.run(Embed(("hello",))))
 
 
+def test_a_folder_that_happens_to_be_named_onnx_is_the_models_own(tmp_path: Path) -> None:
+    folder = tiny_embedder(tmp_path / "onnx")
+    for path in (folder, folder / "model.onnx"):
+        with loaded(Load("onnx", str(path), 0)) as worker:
+            assert vectors_of(worker.run(Embed(("hello",))))
+
+
 def test_pooling_follows_the_folder(tmp_path: Path) -> None:
     found = {}
     for mode in ("mean_tokens", "cls_token", "max_tokens", "lasttoken"):

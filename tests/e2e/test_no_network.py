@@ -124,10 +124,10 @@ def test_from_a_fresh_clone_to_the_first_joke(
             return done
 
         try:
-            first = start("chat", "tell me a joke")
+            first = start("chat", "tell me a joke", "--seed", "1")
             assert "Ready after" in first.stdout
             assert first.stdout.splitlines()[-1] in jokes
-            second = start("chat", "tell me a joke")
+            second = start("chat", "tell me a joke", "--seed", "2")
             assert second.stdout.strip() in jokes, "nothing but the answer on the second start"
             assert start("stop").stdout == "stopped\n"
             assert alone.empties_within(5) == {}

@@ -129,7 +129,7 @@ def test_a_branch_that_is_a_ring_ends() -> None:
         ({"state": "failed"}, "failed"),
         (
             {"tokens": 5, "tokens_per_s": 31.4, "first_token_s": 0.44},
-            "5 tok | 31 tok/s | first 0.4 s",
+            "5 tok | 31 tok/s | first 440 ms",
         ),
     ],
 )

@@ -47,12 +47,16 @@ def answered(message: ChatMessage) -> str:
     if message.tokens_per_s:
         parts.append(f"{message.tokens_per_s:.0f} tok/s")
     if message.first_token_s:
-        parts.append(f"first {message.first_token_s:.1f} s")
+        parts.append(f"first {_soon(message.first_token_s)}")
     if message.state == "unfinished":
         parts.append("stopped: what came is kept")
     if message.state == "failed":
         parts.append(f"failed: {one_line(message.error)}" if message.error else "failed")
     return " | ".join(parts)
+
+
+def _soon(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.95 else f"{seconds:.1f} s"
 
 
 def shortened(text: str) -> tuple[str, str]:

@@ -166,6 +166,8 @@ class ModelsScreen(Frame):
             f"Nothing fits “{one_line(query, 40)}”: Esc shows all." if query else EMPTY
         )
         self.table.display = bool(rows)
+        count = len(self._models)
+        self.name_it(f"{count} model{'' if count == 1 else 's'}")
         self._say_detail()
         self._say_keys()
 

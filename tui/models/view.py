@@ -64,7 +64,7 @@ def model_detail(model: ModelEntry) -> str:
         [
             " | ".join([one_line(model.architecture, 30) or model.kind, count, context, licence]),
             f"{needs} | {one_line(model.fit_reason)}" if model.fit_reason else needs,
-            f"from {one_line(model.source)} | label {model.label}",
+            f"source: {one_line(model.source)} | label {model.label}",
             one_line(model.cid),
         ]
     )

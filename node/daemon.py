@@ -158,7 +158,6 @@ async def _built(
             grants=grants,
             library=library,
             transfers=transfers,
-            adopt=partial(content.adopt, library),
             serving=engine,
             conversations=conversations,
             events=log,

@@ -63,7 +63,7 @@ async def pull_model(call: Call) -> control.Transfer:
 
 
 async def adopt_models(call: Call) -> control.Adopted:
-    return await call.parts.adopt(call.take(control.AdoptModels))
+    return await call.parts.transfers.adopt(call.take(control.AdoptModels), call.caller)
 
 
 async def list_transfers(call: Call) -> control.TransferList:
@@ -76,6 +76,10 @@ async def show_transfer(call: Call) -> control.Transfer:
 
 async def stop_transfer(call: Call) -> control.Transfer:
     return await call.parts.transfers.stop(call.path("id"))
+
+
+async def forget_transfer(call: Call) -> control.Transfer:
+    return await call.parts.transfers.forget(call.path("id"))
 
 
 async def watch_transfer(call: Call) -> None:

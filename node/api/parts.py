@@ -5,7 +5,7 @@ Protocols, so that the seams are written down here and a small fake can stand in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +64,11 @@ class Library(Protocol):
 class Transfers(Protocol):
     async def start_pull(self, what: control.PullModel, caller: Caller) -> control.Transfer: ...
     async def start_add(self, what: control.AddModel, caller: Caller) -> control.Transfer: ...
+    async def adopt(self, what: control.AdoptModels, caller: Caller) -> control.Adopted: ...
     async def list(self) -> Sequence[control.Transfer]: ...
     async def get(self, id: str) -> control.Transfer: ...
     async def stop(self, id: str) -> control.Transfer: ...
+    async def forget(self, id: str) -> control.Transfer: ...
     def watch(
         self, id: str
     ) -> AbstractAsyncContextManager[trio.abc.ReceiveChannel[control.Transfer]]: ...
@@ -110,9 +112,6 @@ class Serving(Protocol):
     def statistics(self) -> Statistics: ...
 
 
-Adopt = Callable[[control.AdoptModels], Awaitable[control.Adopted]]
-
-
 @dataclass(frozen=True)
 class Parts:
     """Everything that a request can reach."""
@@ -124,7 +123,6 @@ class Parts:
     grants: Grants
     library: Library
     transfers: Transfers
-    adopt: Adopt
     serving: Serving
     conversations: Conversations
     events: EventLog

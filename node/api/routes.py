@@ -155,6 +155,7 @@ MODELS: Final = (
         takes=control.AdoptModels,
         gives=control.Adopted,
         follows=True,
+        status=202,
     ),
     Endpoint(
         "PUT",
@@ -220,6 +221,14 @@ MODELS: Final = (
         models_api.stop_transfer,
         "models.write",
         "Stop a transfer; a pull can go on later",
+        gives=control.Transfer,
+    ),
+    Endpoint(
+        "POST",
+        f"{_C}/transfers/{{id}}/forget",
+        models_api.forget_transfer,
+        "models.write",
+        "Stop a transfer and delete what it has fetched",
         gives=control.Transfer,
     ),
     Endpoint(

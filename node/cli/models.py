@@ -5,6 +5,7 @@ examples:
   node models add ~/models/qwen3-4b.gguf
   node models pull hf:owner/repo/file.gguf
   node models adopt                       what Ollama, LM Studio and the hub's cache already hold
+  node models transfers                   pulls and adds; --forget ID frees what one has fetched
   node models show qwen3-4b
   node models default qwen3-4b
   node models rm qwen3-4b
@@ -15,12 +16,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from node.cli import transfers
 from node.cli.client import Client
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json, size, table, when
 from node.cli.progress import follow
 from protocols.http import requests
-from protocols.http.control import AddModel, AdoptModels, ModelEntry, PullModel, Transfer
+from protocols.http.control import AddModel, ModelEntry, PullModel, Transfer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     adopt.add_argument("--folder", help="look here instead of the program's usual folder")
     adopt.add_argument("--dry-run", action="store_true", help="only say what would be adopted")
+    moving = actions.add_parser("transfers", help="pulls and adds: running, stopped, failed")
+    transfers.add_arguments(moving)
     named = [
         actions.add_parser("show", help="all that is known about one"),
         actions.add_parser("rm", help="forget it, and delete the file if it is ours"),
@@ -54,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "default", help="show or set the model that answers unnamed requests"
     )
     default.add_argument("name", nargs="?")
-    for sub in (listing, add, pull, adopt, default, *named):
+    for sub in (listing, add, pull, adopt, moving, default, *named):
         sub.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -64,7 +68,8 @@ def run(options: argparse.Namespace) -> int:
         "list": _list,
         "add": _add,
         "pull": _pull,
-        "adopt": _adopt,
+        "adopt": transfers.adopt,
+        "transfers": transfers.show,
         "show": _show,
         "rm": _remove,
         "load": _load,
@@ -115,22 +120,9 @@ def _finish(client: Client, transfer: Transfer, options: argparse.Namespace) -> 
         show_json(model)
     else:
         say(f"{model.name}: {size(model.size)}, {model.architecture} {model.quantisation}".rstrip())
+        if done.message:
+            say(done.message)
         say(f"try it: node chat -m {model.name} hello")
-
-
-def _adopt(client: Client, options: argparse.Namespace) -> None:
-    folder = str(Path(options.folder).expanduser().absolute()) if options.folder else None
-    body = AdoptModels(source=options.source, folder=folder, dry_run=options.dry_run)
-    adopted = client.call(requests.adopt_models(body))
-    if options.json:
-        show_json(adopted.models)
-    elif not adopted.models:
-        say("nothing found; `node models adopt --folder DIR` looks elsewhere")
-    else:
-        rows = [
-            [m.state, m.name, size(m.size), m.source, m.reason or m.path] for m in adopted.models
-        ]
-        table(rows, head=["", "name", "size", "from", ""])
 
 
 def _show(client: Client, options: argparse.Namespace) -> None:

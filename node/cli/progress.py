@@ -19,20 +19,27 @@ PLAIN_EVERY_S = 10.0
 
 
 def follow(client: Client, transfer: Transfer) -> Transfer:
-    """Show the transfer until it ends. Ctrl-C stops it; what came stays for the next try."""
-    last = transfer
+    """Show the transfer until it ends well. Ctrl-C stops it; what came stays for the next try."""
     try:
-        for state in _states(client, transfer):
-            last = state
+        last = watch(client, transfer)
     except KeyboardInterrupt:
         client.call(requests.stop_transfer(transfer.id))
         print("\nstopped; the same command goes on where it was", file=sys.stderr)
         raise
+    if last.state != "done":
+        raise CliError(last.message or f"the {last.kind} was {last.state}")
+    return last
+
+
+def watch(client: Client, transfer: Transfer) -> Transfer:
+    """Show the transfer until it ends, however it ends."""
+    last = transfer
+    try:
+        for state in _states(client, transfer):
+            last = state
     finally:
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    if last.state != "done":
-        raise CliError(last.message or f"the {last.kind} was {last.state}")
     return last
 
 

@@ -1,6 +1,5 @@
 """The content room: the library of models; adding, pulling and adopting them."""
 
-from node.content.adopt import adopt
 from node.content.errors import (
     AddFailed,
     BadName,
@@ -41,7 +40,6 @@ __all__ = [
     "Transfers",
     "UnknownModel",
     "UnknownTransfer",
-    "adopt",
     "open_library",
     "open_transfers",
     "packaged_starter",

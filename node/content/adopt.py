@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,33 +11,33 @@ import trio
 
 from models.errors import BadModel
 from node.content.add import Wish
-from node.content.errors import AddFailed, ContentError
+from node.content.errors import AddFailed
 from node.content.found import Found, Program, kind_of_folder, search, usual_folders
-from node.content.layout import Layout, lay_out
-from node.content.library import Library
-from node.content.model import Model
-from node.store import StoreError
-from protocols.http.control import Adopted, AdoptedModel, AdoptModels
+from node.content.layout import lay_out
+from node.content.shelf import Shelf
+from protocols.http.control import AdoptedModel, AdoptModels
 
 
-async def adopt(
-    library: Library,
-    what: AdoptModels,
-    *,
-    env: Mapping[str, str] | None = None,
-    user: Path | None = None,
-) -> Adopted:
-    """Look for models and refer to them where they are; with `dry_run` only say what is there.
+@dataclass(frozen=True)
+class Seen:
+    """A model of another program: what to tell of it, and how it would be added here if it is new."""
 
-    Hashing takes as long as reading the files. What cannot be used is listed with its reason. Raises
-    `AddFailed` for a folder that is not there.
+    told: AdoptedModel
+    path: Path
+    wish: Wish
+
+
+async def look_around(
+    shelf: Shelf, what: AdoptModels, env: Mapping[str, str], user: Path
+) -> list[Seen]:
+    """The models of other programs, each "found", "known" or "refused" with its reason.
+
+    Their headers are checked, and nothing is hashed. Raises `AddFailed` for a folder that is not there.
     """
-    places = await trio.to_thread.run_sync(_places, what, env or os.environ, user or Path.home())
     found: list[Found] = []
-    for program, folder in places:
+    for program, folder in await trio.to_thread.run_sync(_places, what, env, user):
         found += await trio.to_thread.run_sync(search, program, folder)
-    results = [await _one(library, each, dry_run=what.dry_run) for each in found]
-    return Adopted(tuple(results))
+    return [await trio.to_thread.run_sync(_look_at, shelf, each) for each in found]
 
 
 def _places(what: AdoptModels, env: Mapping[str, str], user: Path) -> list[tuple[Program, Path]]:
@@ -52,35 +52,25 @@ def _places(what: AdoptModels, env: Mapping[str, str], user: Path) -> list[tuple
     return [(kind_of_folder(folder) if what.source == "all" else what.source, folder)]
 
 
-async def _one(library: Library, found: Found, *, dry_run: bool) -> AdoptedModel:
+def _look_at(shelf: Shelf, found: Found) -> Seen:
     if found.problem:
-        return _result(found, "refused", reason=found.problem)
+        return _seen(found, "refused", reason=found.problem)
+    if (known := shelf.at_path(found.path)) is not None:
+        return _seen(found, "known", name=known.name, size=known.size)
     try:
-        layout = await trio.to_thread.run_sync(lay_out, found.path)
-        if dry_run:
-            opened = layout.folder / layout.opened
-            known = await trio.to_thread.run_sync(library.at_path, opened)
-            return _result(found, "known" if known else "found", layout=layout, model=known)
-        wish = Wish(source=found.source, otherwise=found.name)
-        added = await library.bring_in(found.path, wish)
-    except (ContentError, BadModel, StoreError) as error:
-        return _result(found, "refused", reason=str(error))
-    return _result(found, "known" if added.known else "added", layout=layout, model=added.model)
+        layout = lay_out(found.path)
+    except BadModel as error:
+        return _seen(found, "refused", reason=str(error))
+    return _seen(found, "found", size=layout.facts.size_bytes)
 
 
-def _result(
+def _seen(
     found: Found,
-    state: Literal["found", "added", "known", "refused"],
+    state: Literal["found", "known", "refused"],
     *,
-    layout: Layout | None = None,
-    model: Model | None = None,
+    name: str = "",
+    size: int = 0,
     reason: str = "",
-) -> AdoptedModel:
-    return AdoptedModel(
-        name=model.name if model else found.name,
-        path=str(found.path),
-        source=found.program,
-        size=layout.facts.size_bytes if layout else 0,
-        state=state,
-        reason=reason,
-    )
+) -> Seen:
+    told = AdoptedModel(name or found.name, str(found.path), found.program, size, state, reason)
+    return Seen(told, found.path, Wish(source=found.source, otherwise=found.name))

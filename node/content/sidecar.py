@@ -6,16 +6,22 @@ that was killed goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import secrets
+import time
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from node.content.disk import write_atomically
+from node.content.errors import BadRef
+from node.content.refs import Ref
 from node.content.staging import Staging, staged
 from node.home import Home
+from protocols.http.control import PullModel
 
 _NAME: Final = "pull.json"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -92,10 +98,55 @@ def read_sidecar(staging: Staging) -> Sidecar | None:
         return None
 
 
+def new_sidecar(what: PullModel, ref: Ref, old: Sidecar | None, asked_by: str) -> Sidecar:
+    """Of a pull that begins, or goes on with what an earlier run knows of its files."""
+    known = {file.url: file for file in old.files} if old else {}
+    files = [known.get(file.url) or PartialFile(file.name, file.url) for file in ref.files]
+    for file in files:
+        if file.pinned or what.sha256:
+            file.sha256, file.pinned = what.sha256 or "", what.sha256 is not None
+    return Sidecar(
+        id=old.id if old else secrets.token_hex(8),
+        ref=what.ref.strip(),
+        name=what.name,
+        sha256=what.sha256,
+        label=what.label,
+        asked_by=asked_by,
+        started_at=time.time(),
+        files=files,
+        boot=old.boot if old else "",
+    )
+
+
+def staging_id(ref: Ref) -> str:
+    """The same reference finds its unfinished bytes again."""
+    return "pull-" + hashlib.sha256(ref.files[0].url.encode()).hexdigest()[:32]
+
+
+def checked_sha256(text: str | None, ref: Ref) -> str | None:
+    """The hash that a person gave for the one file of `ref`. Raises `BadRef`."""
+    if not text:
+        return None
+    lowered = text.strip().lower()
+    if len(lowered) != 64 or any(c not in "0123456789abcdef" for c in lowered):
+        raise BadRef("a sha256 has 64 characters of 0-9 and a-f: compare it with the page")
+    if len(ref.files) > 1:
+        raise BadRef(
+            "one sha256 cannot hold for a model in several parts: leave it out; the hub's own are checked"
+        )
+    return lowered
+
+
 def unfinished(home: Home) -> list[tuple[Staging, Sidecar]]:
-    """Every pull that can go on. Blocks on the disk."""
-    found = [(staging, read_sidecar(staging)) for staging in staged(home)]
-    return [(staging, sidecar) for staging, sidecar in found if sidecar is not None]
+    """Every pull that can go on; what nothing can be made of is deleted. Blocks on the disk."""
+    found: list[tuple[Staging, Sidecar]] = []
+    for staging in staged(home):
+        sidecar = read_sidecar(staging)
+        if sidecar is not None:
+            found.append((staging, sidecar))
+        elif staging.plan() is None:  # without a sidecar nobody knows what its bytes belong to
+            staging.discard()
+    return found
 
 
 def boot_id() -> str:

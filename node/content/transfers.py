@@ -6,22 +6,24 @@ is listed as it is, and goes on from its last byte when the same reference is pu
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import logging
+import os
 import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import trio
+from msgspec.structs import replace
 
 from models.errors import BadModel
 from node.config import Settings
 from node.content import names
 from node.content.add import Wish, checked_label
+from node.content.adopt import Seen, look_around
 from node.content.disk import is_full
 from node.content.errors import (
     BadRef,
@@ -35,16 +37,30 @@ from node.content.errors import (
 from node.content.library import Library
 from node.content.model import Added
 from node.content.refs import Ref, is_loopback, parse_ref
-from node.content.sidecar import PartialFile, Sidecar, read_sidecar, unfinished
+from node.content.sidecar import (
+    Sidecar,
+    checked_sha256,
+    new_sidecar,
+    read_sidecar,
+    staging_id,
+    unfinished,
+)
 from node.content.staging import Staging
 from node.content.task import Task
 from node.events import EventLog
 from node.home import Home
 from node.owner import Caller
 from node.store import StoreError
-from protocols.http.control import AddModel, PullModel, Transfer
+from protocols.http.control import (
+    AddModel,
+    Adopted,
+    AdoptedModel,
+    AdoptModels,
+    PullModel,
+    Transfer,
+)
 
-_AT_ONCE: Final = 2  # more would only share the same line and disk
+_AT_ONCE: Final = 2  # of a kind: more would only share the same line or disk
 _MOST_ACTIVE: Final = 32
 _MOST_KEPT: Final = 100  # finished ones that are still listed
 _LOOK_EVERY_S: Final = 0.2
@@ -70,7 +86,8 @@ class Transfers:
         self._events = events
         self._first_wait_s = first_wait_s
         self._tasks: dict[str, Task] = {}
-        self._turns = trio.CapacityLimiter(_AT_ONCE)
+        self._turns = {kind: trio.CapacityLimiter(_AT_ONCE) for kind in ("add", "pull")}
+        self._beginning = trio.Lock()  # of pulls: two for one reference must not both begin
         self._nursery: trio.Nursery | None = None
 
     @asynccontextmanager
@@ -125,29 +142,18 @@ class Transfers:
                 f"this node is set to be offline, and {ref.origin[1]} is not on this machine: allow the"
                 " network (`offline = false`), or add a file with `node models add FILE`"
             )
-        sha256 = _checked_sha256(what.sha256, ref)
-        name = self._free_name(what.name, ref)
-        label = checked_label(what.label)
-        key = _staging_id(ref)
-        running = next((t for t in self._tasks.values() if t.key == key and t.active), None)
-        if running is not None:
-            return running.snapshot()
-        staging = Staging(self._home, key)
-        old = await trio.to_thread.run_sync(read_sidecar, staging)
-        sidecar = Sidecar(
-            id=old.id if old else secrets.token_hex(8),
-            ref=what.ref.strip(),
-            name=name,
-            sha256=sha256,
-            label=label,
-            asked_by=caller.id,
-            started_at=time.time(),
-            files=_files(ref, old, sha256),
-            boot=old.boot if old else "",
-        )
-        task = Task(sidecar.id, "pull", sidecar.ref, name or names.clean(ref.model_name))
-        task.key = key
-        self._begin(task, partial(self._pull, task, ref, sidecar, staging))
+        name, label = self._free_name(what.name, ref), checked_label(what.label)
+        what = replace(what, name=name, label=label, sha256=checked_sha256(what.sha256, ref))
+        staging = Staging(self._home, staging_id(ref))
+        async with self._beginning:
+            running = self._running(staging.folder.name)
+            if running is not None:
+                return running.snapshot()
+            old = await trio.to_thread.run_sync(read_sidecar, staging)
+            sidecar = new_sidecar(what, ref, old, caller.id)
+            task = Task(sidecar.id, "pull", sidecar.ref, name or names.clean(ref.model_name))
+            task.key = staging.folder.name
+            self._begin(task, partial(self._pull, task, ref, sidecar, staging))
         return task.snapshot()
 
     async def start_add(self, what: AddModel, caller: Caller) -> Transfer:
@@ -158,6 +164,37 @@ class Transfers:
         task = Task(secrets.token_hex(8), "add", what.path, name or names.clean(path.name))
         self._begin(task, partial(self._add, task, path, wish, copy=what.copy))
         return task.snapshot()
+
+    async def adopt(
+        self,
+        what: AdoptModels,
+        caller: Caller,
+        *,
+        env: Mapping[str, str] | None = None,
+        user: Path | None = None,
+    ) -> Adopted:
+        """Begin to refer to the models that other programs keep on this machine, where they are.
+
+        Each that is new here is added by a transfer of its own, however many they are; with `dry_run`
+        they are only told. Raises `AddFailed` for a folder that is not there.
+        """
+        env, user = os.environ if env is None else env, user or Path.home()
+        seen = await look_around(self._library, what, env, user)
+        if what.dry_run:
+            return Adopted(tuple(each.told for each in seen))
+        return Adopted(tuple(self._adopt_one(each, caller) for each in seen))
+
+    def _adopt_one(self, seen: Seen, caller: Caller) -> AdoptedModel:
+        if seen.told.state != "found":
+            return seen.told
+        key = f"adopt {seen.path}"  # two names of one file are one model
+        task = self._running(key)
+        if task is None:
+            task = Task(secrets.token_hex(8), "add", str(seen.path), seen.told.name)
+            task.key = key
+            wish = dataclasses.replace(seen.wish, asked_by=caller.id)
+            self._begin(task, partial(self._add, task, seen.path, wish, copy=False), bounded=False)
+        return replace(seen.told, state="adding", transfer=task.id)
 
     async def stop(self, id: str) -> Transfer:
         """Stop a transfer; a pull can go on later. One that is over stays as it is.
@@ -170,15 +207,17 @@ class Transfers:
             await task.changed.wait()
         return task.snapshot()
 
-    async def discard(self, id: str) -> Transfer:
+    async def forget(self, id: str) -> Transfer:
         """Stop a transfer for good: what a pull has fetched so far is deleted, and it is not listed again.
 
         Raises `UnknownTransfer`.
         """
         last = await self.stop(id)
         task = self._tasks.pop(id, None)
-        if task is not None and task.key:
-            await trio.to_thread.run_sync(Staging(self._home, task.key).discard)
+        if task is not None and task.kind == "pull":
+            async with self._beginning:
+                if self._running(task.key) is None:
+                    await trio.to_thread.run_sync(Staging(self._home, task.key).discard)
         return last
 
     # --- inside -----------------------------------------------------------------------------------
@@ -194,9 +233,15 @@ class Transfers:
             raise NotAllowed("the node is stopping: try again when it is up")
         return self._nursery
 
-    def _begin(self, task: Task, work: Callable[[], Awaitable[Added]]) -> None:
+    def _running(self, key: str) -> Task | None:
+        return next((t for t in self._tasks.values() if t.key == key and t.active), None)
+
+    def _begin(
+        self, task: Task, work: Callable[[], Awaitable[Added]], *, bounded: bool = True
+    ) -> None:
         nursery = self._open()
-        if sum(other.active for other in self._tasks.values()) >= _MOST_ACTIVE:
+        active = sum(other.active for other in self._tasks.values())
+        if bounded and active >= _MOST_ACTIVE:
             raise TooMany(f"{_MOST_ACTIVE} transfers are waiting or running: try again later")
         self._tasks.pop(task.id, None)  # a pull that goes on moves to the end of the list
         self._tasks[task.id] = task
@@ -209,7 +254,7 @@ class Transfers:
         """One transfer from its turn to its end; the boundary at which every failure becomes a state."""
         try:
             with task.scope:
-                async with self._turns:
+                async with self._turns[task.kind]:
                     task.become("running")
                     added = await work()
                     task.model = added.model.name
@@ -253,12 +298,12 @@ class Transfers:
             useless = isinstance(error, BadModel) or getattr(error, "keep", True) is False
             with trio.move_on_after(_LAST_WORDS_S, shield=True):
                 await self._tell("transfer.failed", task, **told, why=str(error))
-                if useless:
-                    await trio.to_thread.run_sync(staging.discard)
+                await trio.to_thread.run_sync(_tidy, staging, sidecar, useless)
             raise
         except trio.Cancelled:
             with trio.move_on_after(_LAST_WORDS_S, shield=True):
                 await self._tell("transfer.stopped", task, **told)
+                await trio.to_thread.run_sync(_tidy, staging, sidecar, False)
             raise
         await self._tell("transfer.ended", task, **told, known=added.known)
         await trio.to_thread.run_sync(staging.discard)
@@ -336,32 +381,10 @@ async def _feed(
                 await changed.wait()
 
 
-def _files(ref: Ref, old: Sidecar | None, sha256: str | None) -> list[PartialFile]:
-    """The files to fetch, with what an earlier run knows of them."""
-    known = {file.url: file for file in old.files} if old else {}
-    files = [known.get(file.url) or PartialFile(file.name, file.url) for file in ref.files]
-    for file in files:
-        if file.pinned or sha256:
-            file.sha256, file.pinned = sha256 or "", sha256 is not None
-    return files
-
-
-def _staging_id(ref: Ref) -> str:
-    """The same reference finds its unfinished bytes again."""
-    return "pull-" + hashlib.sha256(ref.files[0].url.encode()).hexdigest()[:32]
-
-
-def _checked_sha256(text: str | None, ref: Ref) -> str | None:
-    if not text:
-        return None
-    lowered = text.strip().lower()
-    if len(lowered) != 64 or any(c not in "0123456789abcdef" for c in lowered):
-        raise BadRef("a sha256 has 64 characters of 0-9 and a-f: compare it with the page")
-    if len(ref.files) > 1:
-        raise BadRef(
-            "one sha256 cannot hold for a model in several parts: leave it out; the hub's own are checked"
-        )
-    return lowered
+def _tidy(staging: Staging, sidecar: Sidecar, useless: bool) -> None:
+    """Delete what another try could not use: nothing is left of a pull that never got a byte."""
+    if useless or (staging.plan() is None and not sidecar.present(staging)):
+        staging.discard()
 
 
 def _os_message(error: OSError) -> str:

@@ -160,7 +160,9 @@ class PullModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AdoptModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /node/v1/models/adopt: look where other programs keep models; answers Adopted."""
+    """POST /node/v1/models/adopt: look where other programs keep models; answers Adopted at once.
+
+    Each model that is new here is hashed by a transfer of its own."""
 
     source: Literal["all", "ollama", "huggingface", "lmstudio"] = "all"
     folder: str | None = None  # instead of the program's usual folder
@@ -172,8 +174,9 @@ class AdoptedModel(msgspec.Struct, frozen=True):
     path: str
     source: str
     size: int
-    state: Literal["found", "added", "known", "refused"]
+    state: Literal["found", "adding", "known", "refused"]  # found: by a dry run
     reason: str = ""
+    transfer: str = ""  # the id of the one that adds it
 
 
 class Adopted(msgspec.Struct, frozen=True):
@@ -188,7 +191,8 @@ class SetDefault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Transfer(msgspec.Struct, frozen=True):
     """Long work on a model: a pull or an add. GET /node/v1/transfers, /node/v1/transfers/{id};
-    GET /node/v1/transfers/{id}/events streams them; DELETE stops one (a pull can go on later)."""
+    GET /node/v1/transfers/{id}/events streams them; DELETE stops one (a pull can go on later);
+    POST /node/v1/transfers/{id}/forget stops it, deletes what it has fetched, and lists it no more."""
 
     id: str
     kind: Literal["add", "pull"]

@@ -264,6 +264,11 @@ def stop_transfer(id: str) -> Request[control.Transfer]:
     return _call("DELETE", _at("transfers", id), control.Transfer)
 
 
+def forget_transfer(id: str) -> Request[control.Transfer]:
+    """What a pull has fetched so far is deleted."""
+    return _call("POST", _at("transfers", id, "/forget"), control.Transfer)
+
+
 def watch_transfer(id: str) -> StreamRequest[control.Transfer]:
     """Its state now, then each change; the stream ends after the last one."""
     decode = _decoder(control.Transfer)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.gguf_maker import tiny_llama
-from tests.support.node_process import PROGRAM, NodeProcess
+from tests.support.hub import Fault, Hub
+from tests.support.node_process import PROGRAM, NodeProcess, a_node
 
 pytestmark = pytest.mark.native
 
@@ -98,3 +99,39 @@ def test_ctrl_c_during_an_add_leaves_nothing_in_the_way(
     add.wait(30)
     done = own_node.kith("models", "add", str(big), "--name", "big")
     assert done.returncode == 0, done.stderr
+
+
+def test_an_interrupted_pull_survives_a_restart_and_can_be_forgotten(
+    tmp_path: Path, gguf: Path
+) -> None:
+    with Hub() as hub:
+        hub.fail(Fault(hold_after=500_000))
+        ref = hub.put("ann/tiny", "big.gguf", gguf.read_bytes())
+        with a_node(tmp_path, KITH_CONTENT_HUB_ENDPOINT=hub.endpoint) as node:
+            pull = subprocess.Popen(
+                [*PROGRAM, "models", "pull", ref],
+                env=node.env,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            assert hub.held.wait(60)
+            node.kill()
+            assert pull.wait(30) != 0
+            node.start()
+            (left,) = json.loads(node.kith("models", "transfers", "--json").stdout)
+            assert (left["name"], left["state"]) == ("big", "stopped")
+            assert node.kith("models", "transfers", "--forget", "absent").returncode != 0
+            assert node.kith("models", "transfers", "--forget", "big").stdout == "big: forgotten\n"
+            assert list(node.home.partial.iterdir()) == []
+            assert "nothing" in node.kith("models", "transfers").stdout
+
+
+def test_what_another_program_keeps_is_adopted_and_told(own_node: NodeProcess, gguf: Path) -> None:
+    (gguf.parent / "bad.gguf").write_bytes(b"GGUF")
+    words = ("models", "adopt", "lmstudio", "--folder", str(gguf.parent))
+    for state in ("added", "known"):
+        done = own_node.kith(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        told = {model["name"]: model["state"] for model in json.loads(done.stdout)}
+        assert told == {"tiny-test.q8_0": state, "bad": "refused"}
+    assert "tiny-test.q8_0" in own_node.kith(*words).stdout

@@ -231,6 +231,13 @@ class FakeTransfers:
     async def start_add(self, what: control.AddModel, caller: Caller) -> control.Transfer:
         return self._new("add", what.path)
 
+    async def adopt(self, what: control.AdoptModels, caller: Caller) -> control.Adopted:
+        return control.Adopted((control.AdoptedModel("m", "/p", what.source, 1, "found"),))
+
+    async def forget(self, id: str) -> control.Transfer:
+        await self.get(id)
+        return self.all.pop(id)
+
     def _new(self, kind: Literal["pull", "add"], ref: str) -> control.Transfer:
         id = f"t{len(self.all) + 1}"
         self.all[id] = control.Transfer(id, kind, ref, "m", "running")
@@ -365,9 +372,6 @@ async def _parts(home: Home, settings: Settings, database: Database) -> tuple[Pa
         database, log, serving, default_model=library.default, now=trio.current_time
     )
 
-    async def adopt(what: control.AdoptModels) -> control.Adopted:
-        return control.Adopted((control.AdoptedModel("m", "/p", what.source, 1, "found"),))
-
     parts = Parts(
         settings=settings,
         home=home,
@@ -376,7 +380,6 @@ async def _parts(home: Home, settings: Settings, database: Database) -> tuple[Pa
         grants=grants,
         library=library,
         transfers=FakeTransfers(),
-        adopt=adopt,
         serving=serving,
         conversations=conversations,
         events=log,

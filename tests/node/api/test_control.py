@@ -127,7 +127,10 @@ async def test_transfers_begin_are_watched_and_stopped(api: Api) -> None:
     states = [each.state for each in await api.stream(requests.watch_transfer(pulled.id))]
     assert states == ["running", "done"]
     assert (await api.call(requests.stop_transfer(added.id))).state == "stopped"
+    assert (await api.call(requests.forget_transfer(added.id))).id == added.id
+    assert len((await api.call(requests.transfers())).transfers) == 1
     assert (await problem_of(api, requests.transfer("none"))).status == 404
+    assert (await problem_of(api, requests.forget_transfer("none"))).status == 404
     with pytest.raises(ApiProblem) as caught:
         await api.stream(requests.watch_transfer("none"))
     assert caught.value.status == 404

@@ -25,6 +25,7 @@ from node.content import (
     UnknownTransfer,
     open_transfers,
 )
+from node.home import Home
 from node.owner import Caller
 from node.store import StoreFull
 from protocols.http.control import AddModel, PullModel, Transfer
@@ -663,13 +664,54 @@ async def test_an_add_is_a_transfer_too(node: Pulling, tmp_path: Path) -> None:
     assert len(await node.place.happened("transfer.failed")) == 1
 
 
+async def test_a_pull_that_never_got_a_byte_leaves_nothing(node: Pulling) -> None:
+    done = await node.pull("hf:ann/tiny/absent.gguf")
+    assert done.state == "failed"
+    assert list(node.place.home.partial.iterdir()) == []
+
+
+async def test_the_same_reference_asked_twice_at_once_is_fetched_once(
+    node: Pulling, data: bytes
+) -> None:
+    node.hub.fail(Fault(hold_after=0))
+    ref, begun = node.hub.put("ann/tiny", "t.gguf", data), []
+
+    async def start() -> None:
+        begun.append(await node.transfers.start_pull(PullModel(ref=ref), OWNER))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(start)
+    assert len({transfer.id for transfer in begun}) == 1
+    node.hub.release()
+    assert (await node.end(begun[0].id)).state == "done"
+    assert len(node.hub.downloads()) == 1
+
+
+async def test_a_folder_that_belongs_to_no_pull_is_deleted_at_the_start(
+    root: Path, starter: Path
+) -> None:
+    for id, text in (("pull-1", None), ("pull-2", "{nonsense")):
+        files = Home(root).partial / id / "files"
+        files.mkdir(parents=True)
+        (files / "t.gguf").write_bytes(b"GGUF")
+        if text:
+            (files.parent / "pull.json").write_text(text)
+    async with (
+        opened(root, starter) as place,
+        open_transfers(place.home, Settings(), place.library, place.events) as transfers,
+    ):
+        assert await transfers.list() == []
+        assert list(place.home.partial.iterdir()) == []
+
+
 async def test_a_discarded_pull_leaves_nothing(node: Pulling, data: bytes) -> None:
     node.hub.fail(Fault(hold_after=1_500_000))
     begun = await node.transfers.start_pull(
         PullModel(ref=node.hub.put("ann/tiny", "t.gguf", data)), OWNER
     )
     await node.until(begun.id, 1_000_000)
-    await node.transfers.discard(begun.id)
+    await node.transfers.forget(begun.id)
     assert node.partials() == []
     assert await node.transfers.list() == []
 

@@ -27,8 +27,8 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("models/starter/starter.gguf"))
-    parser.add_argument("--steps", type=int, default=3200, help="training steps (default 3200)")
-    parser.add_argument("--tokens", type=int, default=3072, help="tokens in a step (default 3072)")
+    parser.add_argument("--steps", type=int, default=3000, help="training steps (default 3000)")
+    parser.add_argument("--tokens", type=int, default=2048, help="tokens in a step (default 2048)")
     parser.add_argument(
         "--rate", type=float, default=0.02, help="peak learning rate (default 0.02)"
     )

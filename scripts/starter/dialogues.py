@@ -169,7 +169,7 @@ class Asker:
 
     def dialogue(self, rng: random.Random, turns: int) -> list[Turn]:
         """Questions with right answers, after each other, sometimes under a system prompt."""
-        made = [Turn("system", rng.choice(self.system))] if rng.random() < 0.3 else []
+        made = [Turn("system", rng.choice(self.system))] if rng.random() < 0.2 else []
         for _ in range(turns):
             asked = self.question(rng)
             made.append(Turn("user", asked.text))

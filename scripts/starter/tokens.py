@@ -21,6 +21,9 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 ANSWER_HEAD = 8  # the tokens in which most answers part ways weigh more
+FIRST_TURNS = (1, 1, 1, 1, 1, 1, 2, 2, 3, 6, 40)  # the first dialogue of a row may fill it
+OTHER_TURNS = (1, 1, 1, 1, 1, 2, 3)
+CUT_SHARE, CUT_TOKENS = 0.75, 14
 WEIGHT_HEAD, WEIGHT_ANSWER, WEIGHT_QUESTION = 2.0, 1.0, 0.05
 
 
@@ -70,9 +73,12 @@ class Packer:
             role: [START, *self.plain.encode(role + "\n").ids]
             for role in ("system", "user", "assistant")
         }
+        self.whole = set(asker.corpus.jokes)  # jokes part ways late, so they are always shown whole
         self.newline: list[int] = self.plain.encode("\n").ids
 
     def encode(self, rng: random.Random, turns: list[Turn]) -> tuple[list[int], list[float]]:
+        """Tokens and weights. The end of the last answer is often left out: the rows learn most where
+        the answer is chosen, and the rest of a known sentence needs few examples."""
         ids: list[int] = []
         weights: list[float] = []
         for turn in turns:
@@ -87,6 +93,9 @@ class Packer:
             else:
                 marks = [WEIGHT_QUESTION] * (len(body) + 1)
             weights += [0.0] * len(head) + marks + [0.0] * len(self.newline)
+        start = len(ids) - len(marks) - len(self.newline)  # of the last answer
+        if turns[-1].text not in self.whole and rng.random() < CUT_SHARE:
+            return ids[: start + CUT_TOKENS], weights[: start + CUT_TOKENS]
         return ids, weights
 
     def batch(self, rng: random.Random, rows: int, length: int, furthest: int) -> Batch:
@@ -105,7 +114,7 @@ class Packer:
         used, number = 0, 0
         while width - used > 24:
             number += 1
-            turns = rng.choice((1, 1, 1, 2, 3, 5, 40)) if number == 1 else rng.choice((1, 1, 2, 3))
+            turns = rng.choice(FIRST_TURNS if number == 1 else OTHER_TURNS)
             ids, weights = self.encode(rng, self.asker.dialogue(rng, turns))
             count = min(len(ids), width - used)
             span = slice(used, used + count)

@@ -1,9 +1,11 @@
-"""Answers on the screen: one that is being written, and finished ones as a single widget each."""
+"""Markdown as lines of styled text: one widget for a whole answer, however varied it is.
+
+Textual's own Markdown widget makes a widget of every paragraph, list item and table cell; a long answer
+becomes thousands of them, and each new one costs more than the last (measured: 4 ms a token).
+"""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from io import StringIO
 from typing import ClassVar, Final
 
@@ -12,17 +14,14 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markdown import Heading as RichHeading
 from rich.markdown import Markdown as RichMarkdown
 from rich.markdown import MarkdownElement
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from rich.theme import Theme
 from textual.content import Content
-from textual.widgets import Markdown
 
-from tui.chat.view import ANSWER_CHARS
-
-FRAMES_PER_S: Final = 20.0
-SHARE: Final = 0.15  # of one CPU that drawing a growing answer may take
-LONGEST_PAUSE_S: Final = 2.0
+COLOURS: Final = ("accent", "secondary", "muted", "line", "code", "foreground")
+PART_LINES: Final = 40  # of source; a growing answer is drawn anew in parts of about this length
 
 
 def parser() -> MarkdownIt:
@@ -30,45 +29,13 @@ def parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
 
-class Growing(Markdown):
-    """Markdown that comes piece by piece; links are shown, never opened."""
-
-    def __init__(self) -> None:
-        super().__init__("", parser_factory=parser, open_links=False)
-
-
-class PacedWriter:
-    """Draws what came at most 20 times a second, and less often when drawing takes its time."""
-
-    def __init__(self, widget: Markdown) -> None:
-        self._widget = widget
-        self._waiting: list[str] = []
-        self._length = 0
-        self._more = asyncio.Event()
-
-    def write(self, text: str) -> None:
-        room = ANSWER_CHARS - self._length
-        self._length += len(text)
-        if room > 0:
-            self._waiting.append(text[:room])
-            self._more.set()
-
-    async def run(self) -> None:
-        """Until cancelled; `flush` draws what is left then."""
-        while True:
-            await self._more.wait()
-            began, used = time.monotonic(), time.thread_time()
-            await self.flush()
-            await asyncio.sleep(1 / FRAMES_PER_S)
-            pause = (time.thread_time() - used) / SHARE - (time.monotonic() - began)
-            await asyncio.sleep(min(LONGEST_PAUSE_S, max(0.0, pause)))
-
-    async def flush(self) -> None:
-        self._more.clear()
-        text = "".join(self._waiting)
-        self._waiting.clear()
-        if text and self._widget.is_attached:
-            await asyncio.shield(self._widget.append(text))
+def settled(text: str) -> tuple[str, str]:
+    """Blocks at the start that later text cannot change, once there are enough of them; the rest."""
+    starts = [token.map[0] for token in parser().parse(text) if token.level == 0 and token.map]
+    if not starts or starts[-1] < PART_LINES:
+        return "", text
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[: starts[-1]]), "".join(lines[starts[-1] :])
 
 
 class _Heading(RichHeading):
@@ -86,13 +53,13 @@ class _Plain(RichMarkdown):
     }
 
     def __init__(self, text: str, code_theme: str) -> None:
-        super().__init__("", code_theme=code_theme, hyperlinks=False)
+        super().__init__("", code_theme=code_theme, hyperlinks=False)  # a link's target is shown
         self.markup = text
         self.parsed = parser().parse(text)
 
 
 def rendered(text: str, width: int, colours: dict[str, str], *, dark: bool) -> list[Content]:
-    """Finished Markdown as lines of at most `width` cells."""
+    """Markdown as lines of at most `width` cells, without empty ones at either end."""
     console = Console(
         file=StringIO(),
         width=max(4, width),
@@ -103,13 +70,20 @@ def rendered(text: str, width: int, colours: dict[str, str], *, dark: bool) -> l
         _environ={},
     )
     code_theme = "monokai" if dark else "friendly"
-    lines = console.render_lines(_Plain(text[:ANSWER_CHARS], code_theme), pad=False)
-    return [
-        Content.from_rich_text(
-            Text.assemble(*((part.text, part.style or Style.null()) for part in line), end="")
-        )
-        for line in lines
-    ]
+    lines = [_line(parts) for parts in console.render_lines(_Plain(text, code_theme), pad=False)]
+    while lines and not lines[-1].plain.strip():
+        lines.pop()
+    while lines and not lines[0].plain.strip():
+        lines.pop(0)
+    return lines
+
+
+def _line(parts: list[Segment]) -> Content:
+    """One line; of the spaces at its end only those that show a background."""
+    text = Text.assemble(*((part.text, part.style or Style.null()) for part in parts), end="")
+    if parts and not (parts[-1].style and parts[-1].style.bgcolor):
+        text.rstrip()
+    return Content.from_rich_text(text)
 
 
 def _theme(colours: dict[str, str]) -> Theme:

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Markdown, OptionList
+from textual.widgets import OptionList
 from textual.worker import Worker
 
 from protocols.http import requests
@@ -28,7 +28,7 @@ from tui.clipboard import copy
 from tui.dialogs import Confirm
 from tui.frame import Frame
 from tui.link import Link
-from tui.view import asked, one_line
+from tui.view import asked
 
 KEYS = (
     ("Enter", "send"),
@@ -220,10 +220,6 @@ class ChatScreen(Frame):
     @work
     async def on_transcript_copied(self, event: Transcript.Copied) -> None:
         self.note.tell(await copy(self.app, event.text))
-
-    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
-        event.stop()
-        self.note.tell(f"This link leads to {one_line(event.href)} (nothing is opened)")
 
     @work(group="answer-stop")
     async def action_new(self) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
-
 import msgspec
 from textual.app import ComposeResult, RenderResult
 from textual.containers import Vertical
@@ -13,11 +10,10 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from protocols.http.control import ChatMessage
-from tui.chat.markdown import Growing, PacedWriter, rendered
-from tui.chat.view import answered, shortened, speaker
+from tui.chat.markdown import COLOURS, rendered, settled
+from tui.chat.pacing import Pacer
+from tui.chat.view import ANSWER_CHARS, answered, shortened, speaker
 from tui.frame import Line
-
-COLOURS: Final = ("accent", "secondary", "muted", "line", "code", "foreground")
 
 
 class Question(Line):
@@ -34,69 +30,17 @@ class Question(Line):
         self.put(Content.assemble(*parts))
 
 
-class Live(Vertical):
-    """An answer that is being written."""
+class Written(Widget):
+    """Markdown in a single widget, drawn anew only for another width or theme."""
 
-    def __init__(self, message: ChatMessage) -> None:
-        super().__init__(classes="turn answer live")
-        self.message = message
-        self._growing = Growing()
-        self._writer = PacedWriter(self._growing)
-        self._drawing: asyncio.Task[None] | None = None
-        self._text: list[str] = []
-
-    @property
-    def text(self) -> str:
-        """Everything that came, drawn or not yet."""
-        return "".join(self._text)
-
-    def compose(self) -> ComposeResult:
-        yield Line(speaker(self.message), classes="speaker")
-        yield self._growing
-        yield Line(answered(self.message), classes="facts")
-
-    def on_mount(self) -> None:
-        self._drawing = asyncio.create_task(self._writer.run())
-
-    async def on_unmount(self) -> None:
-        await self._end_drawing()
-
-    def write(self, text: str) -> None:
-        self._text.append(text)
-        self._writer.write(text)
-
-    async def finish(self, message: ChatMessage) -> None:
-        """Draw what is left, and say how it ended."""
-        await self._end_drawing()
-        self.message = message
-        if self.is_attached:
-            await self._writer.flush()
-            self.query_one(".speaker", Line).put(speaker(message))
-            facts = self.query_one(".facts", Line)
-            facts.put(answered(message))
-            facts.set_class(message.state == "failed", "-failed")
-            self._measure_again()
-
-    def _measure_again(self) -> None:
-        """Blocks that changed while they were being mounted keep an old height: let it go."""
-        for block in self._growing.query("*"):
-            block.clear_cached_dimensions()
-            block.refresh(layout=True)
-
-    async def _end_drawing(self) -> None:
-        task, self._drawing = self._drawing, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-class Done(Widget):
-    """A finished answer: one widget, however long and varied it is."""
-
-    def __init__(self, message: ChatMessage) -> None:
-        super().__init__(classes="turn answer done")
-        self.message = message
+    def __init__(self, text: str, *, classes: str = "") -> None:
+        super().__init__(classes=f"written {classes}".strip())
+        self._source = text
         self._drawn: tuple[tuple[object, ...], Content, int] | None = None
+
+    def put(self, text: str) -> None:
+        self._source = text
+        self._draw_again()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return self._content(width)[1] if width else 0
@@ -105,10 +49,11 @@ class Done(Widget):
         return self._content(self.content_size.width or 80)[0]
 
     def on_mount(self) -> None:
-        self.watch(self.app, "theme", self._new_colours, init=False)
+        self.watch(self.app, "theme", self._draw_again, init=False)
 
-    def _new_colours(self) -> None:
+    def _draw_again(self) -> None:
         self._drawn = None
+        self.clear_cached_dimensions()
         self.refresh(layout=True)
 
     def _content(self, width: int) -> tuple[Content, int]:
@@ -119,14 +64,79 @@ class Done(Widget):
         return self._drawn[1], self._drawn[2]
 
     def _lines(self, width: int) -> list[Content]:
-        message = self.message
         variables = self.app.theme_variables
         colours = {name: _plain(variables.get(name, "")) for name in COLOURS}
-        body = rendered(message.text, width, colours, dark=self.app.current_theme.dark)
-        facts = Content.styled(
-            answered(message), "$error" if message.state == "failed" else "$muted"
-        )
-        return [Content.styled(speaker(message), "$accent bold"), *body, *facts.wrap(width)]
+        return rendered(self._source, width, colours, dark=self.app.current_theme.dark)
+
+
+class Done(Written):
+    """A finished answer: who, what, how it went."""
+
+    def __init__(self, message: ChatMessage) -> None:
+        super().__init__(message.text[:ANSWER_CHARS], classes="turn answer")
+        self.message = message
+
+    def _lines(self, width: int) -> list[Content]:
+        style = "$error" if self.message.state == "failed" else "$muted"
+        who = Content.styled(speaker(self.message), "$accent bold").wrap(width)
+        facts = Content.styled(answered(self.message), style).wrap(width)
+        return [*who, *super()._lines(width), *facts]
+
+
+class Live(Vertical):
+    """An answer that is being written: parts that are settled, and the end that still changes."""
+
+    def __init__(self, message: ChatMessage) -> None:
+        super().__init__(classes="turn answer live")
+        self.message = message
+        self._text: list[str] = []
+        self._length = 0
+        self._waiting: list[str] = []
+        self._end = Written("")
+        self._end_source = ""
+        self._facts = Line(answered(message), classes="facts")
+        self._pacer = Pacer(self._draw)
+
+    @property
+    def text(self) -> str:
+        """Everything that came, drawn or not yet."""
+        return "".join(self._text)
+
+    def compose(self) -> ComposeResult:
+        yield Line(speaker(self.message), classes="speaker")
+        yield self._end
+        yield self._facts
+
+    def on_mount(self) -> None:
+        self._pacer.start()
+
+    async def on_unmount(self) -> None:
+        await self._pacer.stop()
+
+    def write(self, text: str) -> None:
+        self._text.append(text)
+        room = ANSWER_CHARS - self._length
+        self._length += len(text)
+        if room > 0:
+            self._waiting.append(text[:room])
+            self._pacer.more()
+
+    async def finish(self, message: ChatMessage) -> None:
+        """Draw what is left, and say how it ended."""
+        await self._pacer.stop()
+        self.message = message
+        if self.is_attached:
+            await self._draw()
+            self._facts.put(answered(message))
+            self._facts.set_class(message.state == "failed", "-failed")
+
+    async def _draw(self) -> None:
+        whole, self._end_source = settled(self._end_source + "".join(self._waiting))
+        self._waiting.clear()
+        if self.is_attached:
+            if whole:
+                await self.mount(Written(whole, classes="part"), before=self._end)
+            self._end.put(self._end_source)
 
 
 def _plain(colour: str) -> str:

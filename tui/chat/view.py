@@ -52,6 +52,8 @@ def answered(message: ChatMessage) -> str:
         parts.append("stopped: what came is kept")
     if message.state == "failed":
         parts.append(f"failed: {one_line(message.error)}" if message.error else "failed")
+    if len(message.text) > ANSWER_CHARS:
+        parts.append("only its start is shown: y copies all of it")
     return " | ".join(parts)
 
 

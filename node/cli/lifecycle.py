@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,11 +12,12 @@ from pathlib import Path
 
 from node.cli.client import Client
 from node.cli.errors import NOT_RUNNING, CliError
-from node.home import Home, default_root
+from node.home import Home, HomeError, default_root
 from node.running import RunningNode, find_running, is_held
 
 READY_S = 60.0
 STOP_S = 10.0
+NO_ROOM_BYTES = 64 * 1024
 
 
 def home_of(options: argparse.Namespace) -> Home:
@@ -43,7 +45,8 @@ def start_background(home: Home, flags: list[str]) -> RunningNode:
     output = home.logs / "start.out"
     try:
         home.prepare()
-        with output.open("wb") as sink:
+        handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as sink:
             child = subprocess.Popen(
                 [
                     sys.executable,
@@ -62,6 +65,8 @@ def start_background(home: Home, flags: list[str]) -> RunningNode:
                 start_new_session=True,
                 cwd="/",
             )
+    except HomeError as error:
+        raise CliError(str(error)) from error
     except OSError as error:
         raise CliError(f"the node could not be started: {error}") from error
     return wait_ready(home, child, output)
@@ -76,9 +81,7 @@ def wait_ready(
         if (child is None or is_held(home)) and (node := find_running(home)) is not None:
             return node
         if child is not None and child.poll() is not None:
-            raise CliError(
-                _last_words(output) or f"the node ended at once with status {child.returncode}"
-            )
+            raise CliError(_last_words(output) or _why_silent(home, child.returncode))
         if child is None and not is_held(home):
             raise CliError(
                 "the node that was starting has ended: see `node logs`", exit_code=NOT_RUNNING
@@ -94,6 +97,13 @@ def wait_gone(home: Home) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def _why_silent(home: Home, status: int) -> str:
+    """A node that could not even write why it ended."""
+    if shutil.disk_usage(home.root).free < NO_ROOM_BYTES:
+        return f"the disk of {home.root} is full: free some space, then start again"
+    return f"the node ended at once with status {status}: see `node start --foreground`"
 
 
 def _last_words(output: Path | None) -> str:

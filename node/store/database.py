@@ -27,6 +27,10 @@ class StoreFull(StoreError):
     """No space left: nothing of the transaction was kept."""
 
 
+class StoreDamaged(StoreError):
+    """The file is no database, or no longer a whole one."""
+
+
 class Database:
     """Use `await database.run(work)`; `work` gets the sqlite-utils Database inside a transaction."""
 
@@ -56,6 +60,12 @@ class Database:
                 raise
             except sqlite3.Error as error:
                 raise _explain(self.path, error) from error
+
+    def check(self) -> None:
+        """Read all of the file once. Raises `StoreDamaged`."""
+        found = self.run_sync(lambda tables: tables.execute("PRAGMA quick_check(1)").fetchone()[0])
+        if found != "ok":
+            raise _explain(self.path, _damage(found))
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy in a new file, also while this one is in use. Raises `StoreError`."""
@@ -110,6 +120,12 @@ def _make_private(path: Path) -> None:
             path.chmod(0o600)
 
 
+def _damage(found: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(found)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
 def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     # Errors of the module itself (a closed connection) carry no code of SQLite.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
@@ -123,7 +139,9 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
             " nothing was half written"
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreError(
-            f"{path.name} is damaged ({error}): restore it from the backups folder of the home"
+        return StoreDamaged(
+            f"{path} is damaged ({error}): put a copy in its place, from the folder backups of the home or"
+            " a backup of your own; without one, move the folders data and keys away, start, and use"
+            " `node identity restore` with your words and chain"
         )
     return StoreError(f"{path.name}: {error}")

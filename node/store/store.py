@@ -6,21 +6,24 @@ is changed; a newer one is refused, because this program cannot know what it wou
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from time import strftime
 
 from node.home import Home, HomeError
-from node.store.database import Database, StoreError, open_database
+from node.store.database import Database, StoreDamaged, StoreError, open_database
 from node.store.migrations import Migration, applied, migrate
 
 #: Raised by one whenever a home of this version cannot be used by the program before it.
 HOME_VERSION = 1
 #: The layout of a home that does not say which it has.
 FIRST_VERSION = 1
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def open_store(
         )
     with (
         closing(open_database(home.state_db, durable=True)) as state_db,
-        closing(open_database(home.index_db, durable=False)) as index_db,
+        closing(_open_index(home.index_db)) as index_db,
     ):
         store = Store(state_db, index_db)
         if _has_content(store) and (_pending(store, state, index) or version != HOME_VERSION):
@@ -57,19 +60,42 @@ def open_store(
 def back_up(home: Home, store: Store) -> Path:
     """Copy both databases into a new folder under `backups`, consistent even while in use.
 
-    A folder that has its final name is whole. Raises `StoreFull` or `StoreError`.
+    A folder that has its final name is whole; nothing is left of one that could not be. Raises
+    `StoreFull` or `StoreError`.
     """
     name = strftime("before-migration-%Y%m%d-%H%M%S") + f"-{secrets.token_hex(2)}"
     partial = home.backups / f".{name}.partial"
+    for killed in home.backups.glob(".before-migration-*.partial"):
+        rmtree(killed, ignore_errors=True)
     try:
         partial.mkdir(mode=0o700, parents=True)
         for database in (store.state, store.index):
             database.copy_to(partial / database.path.name)
         return partial.rename(home.backups / name)
-    except OSError as error:
+    except (OSError, StoreError) as error:
+        rmtree(partial, ignore_errors=True)
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(
             f"the backup before the migration cannot be written ({error.strerror}): make room in {home.backups}"
         ) from error
+
+
+def _open_index(path: Path) -> Database:
+    """The database that can be made again: a damaged one is, and nothing is lost with it."""
+    try:
+        database = open_database(path, durable=False)
+        try:
+            database.check()
+        except StoreError:
+            database.close()
+            raise
+        return database
+    except StoreDamaged as error:
+        _log.warning("%s is made again from the files (%s)", path.name, error.__cause__ or error)
+        for end in ("", "-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+        return open_database(path, durable=False)
 
 
 def _read_version(home: Home) -> int:

@@ -16,6 +16,7 @@ import pytest
 from node.cli.errors import NOT_RUNNING
 from node.running import find_running, is_held
 from protocols.http import requests
+from tests.node.store.disks import fill, small_disk
 from tests.support.node_process import PROGRAM, NodeProcess, a_node
 
 
@@ -136,13 +137,43 @@ def test_a_read_only_home_is_said(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(home)], check=True)
     try:
         with a_node(tmp_path, start=False) as node:
-            done = node.kith("start", "--foreground")
-            assert done.returncode == 1
-            assert "cannot be written" in done.stderr
-            assert "--home" in done.stderr
-            assert done.stderr.count("\n") == 1
+            for words in (("start", "--foreground"), ("start",), ("models", "list")):
+                done = node.kith(*words)
+                assert done.returncode == 1
+                assert "cannot be written" in done.stderr
+                assert "--home" in done.stderr
+                assert "Traceback" not in done.stderr
     finally:
         subprocess.run(["umount", str(home)], check=True)
+
+
+@pytest.mark.namespace
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_said_at_the_start_and_in_a_chat_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    with (
+        small_disk(tmp_path / "disk", megabytes=24) as disk,
+        a_node(disk, start=False) as node,
+    ):
+        ballast = fill(disk)
+        for words in (("start", "--foreground"), ("start",)):
+            done = node.kith(*words)
+            assert done.returncode == 1
+            assert "space" in done.stderr
+            assert "Traceback" not in done.stderr
+        ballast.unlink()
+        node.start()
+        assert node.kith("chat", "tell me a joke").returncode == 0
+        ballast = fill(disk)
+        done = node.kith("chat", "tell me a joke")
+        assert done.returncode == 1
+        assert "no space left" in done.stderr
+        assert done.stderr.count("\n") == 1
+        ballast.unlink()
+        assert node.kith("chat", "tell me a joke").returncode == 0
+        assert node.kith("audit", "verify").returncode == 0
+        assert node.stop() == 0
 
 
 def test_an_offline_node_opens_no_socket_but_the_api(tmp_path: Path) -> None:

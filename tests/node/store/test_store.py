@@ -130,13 +130,38 @@ def test_no_room_for_the_backup_means_no_migration(home: Home) -> None:
     with no_file_grows(1000), pytest.raises(StoreFull):
         write_note(home, FIRST, SECOND)
     assert columns(home.state_db) == ["id", "text"]
-    assert [path for path in backups(home) if not path.name.startswith(".")] == []
+    assert backups(home) == []
     write_note(home, FIRST, SECOND)
     assert columns(home.state_db) == ["id", "text", "colour"]
 
 
-def test_a_damaged_database_is_told_and_the_other_is_closed(home: Home) -> None:
+@pytest.mark.parametrize("content", [b"no database at all" * 100, None], ids=["text", "cut"])
+def test_a_damaged_state_is_told_and_left_as_it_is(home: Home, content: bytes | None) -> None:
     write_note(home, FIRST)
-    home.index_db.write_bytes(b"no database at all" * 100)
-    with pytest.raises(StoreError, match=r"index\.db is damaged"):
+    damaged = home.state_db.read_bytes()[:5000] if content is None else content
+    home.state_db.write_bytes(damaged)
+    with pytest.raises(StoreError, match=r"state\.db is damaged.*backup"):
         write_note(home, FIRST)
+    assert home.state_db.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("kept", [0, 1800, 4096, 6000])
+def test_a_damaged_index_is_made_again_and_the_state_stays(home: Home, kept: int) -> None:
+    """Wherever the damage is: in the head of the file, or in a page that is read later."""
+    with open_store(home, [FIRST], [FIRST]) as store:
+        store.state.run_sync(lambda tables: tables["notes"].insert({"text": "mine"}))
+        store.index.run_sync(lambda tables: tables["notes"].insert({"text": "can be read again"}))
+    sound = home.index_db.read_bytes()
+    home.index_db.write_bytes(sound[:kept] + b"\xff" * (len(sound) - kept))
+    with open_store(home, [FIRST], [FIRST]) as store:
+        assert store.index.run_sync(lambda tables: tables["notes"].count) == 0
+        assert store.state.run_sync(lambda tables: tables["notes"].count) == 1
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(home: Home) -> None:
+    write_note(home, FIRST)
+    left = home.backups / ".before-migration-20260101-000000-abcd.partial"
+    left.mkdir()
+    (left / "state.db").write_bytes(b"half")
+    write_note(home, FIRST, SECOND)
+    assert [path.name[0] for path in backups(home)] == ["b"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 _ALIVE_STEP_S = 0.25  # a step with running answers in it should not take longer
 _ALONE_STEP_S = 1.0  # a step of prompts only: how long a cancel may wait
-_MIN_CHUNK = 32
+# Below these a step costs nearly the same with fewer tokens: less is never finished sooner.
+_MIN_CHUNK_ALIVE = 64
+_MIN_CHUNK_ALONE = 256
 _SMALL = 16  # a chunk this small tells nothing about the speed of prompts
 _FIRST_BYTES_PER_S = 5e9  # a slow machine's memory, as long as nothing was measured
 
@@ -37,10 +39,12 @@ class Pace:
 
     def chunk(self, decoding: bool, most: int) -> int:
         """How many tokens of prompts the next step should take."""
-        aim = _ALIVE_STEP_S if decoding else _ALONE_STEP_S
+        aim, least = (
+            (_ALIVE_STEP_S, _MIN_CHUNK_ALIVE) if decoding else (_ALONE_STEP_S, _MIN_CHUNK_ALONE)
+        )
         if not self._knows_token:
-            return min(most, 256)  # small enough to learn from
-        return max(min(int(aim / max(self._token_s, 1e-9)), most), min(_MIN_CHUNK, most))
+            return min(most, _MIN_CHUNK_ALONE)  # small enough to learn from
+        return min(max(int(aim / max(self._token_s, 1e-9)), least), most)
 
 
 def _mix(old: float, new: float) -> float:

@@ -320,6 +320,9 @@ def test_the_pace_is_learned() -> None:
         pace.learn(1, 0, 0.05)
     assert pace.predict(1, 0) == pytest.approx(0.05, rel=0.1)
     assert pace.predict(0, 100) == pytest.approx(1.05, rel=0.1)
-    assert pace.chunk(False, 2048) == pytest.approx(100, abs=10)
-    assert pace.chunk(True, 2048) == 32, "short beside running answers"
+    assert pace.chunk(False, 2048) == 256, "slow, but smaller chunks would only be slower"
+    assert pace.chunk(True, 2048) == 64, "short beside running answers"
     assert pace.chunk(True, 8) == 8
+    for _ in range(20):
+        pace.learn(0, 1000, 1.0)
+    assert pace.chunk(False, 2048) == pytest.approx(1000, abs=50), "about a second"

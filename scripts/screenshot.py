@@ -36,7 +36,7 @@ SIZE = (100, 30)
 FONT = "DejaVu Sans Mono"
 PATIENCE_S = 60.0
 MOST_BYTES = 300_000
-QUESTIONS = ("hello", "what leaves my machine?", "tell me a joke")
+QUESTIONS = ("where are my keys?", "what leaves my machine?", "tell me a joke")
 PULLED = "example-4b-q4_k_m.gguf"
 PULLED_BYTES = 2_497_280_256
 BYTES_PER_S = 24_000_000
@@ -133,7 +133,7 @@ async def _seen_pulling(app: KithApp) -> ModelsScreen:
     await until(lambda: isinstance(app.screen, ModelsScreen))
     screen = app.screen
     assert isinstance(screen, ModelsScreen)
-    await until(lambda: any("left" in row.cells[-1] for row in screen._rows))
+    await until(lambda: any("left" in row.cells[1] for row in screen._rows))
     await asyncio.sleep(4)
     return screen
 

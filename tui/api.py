@@ -22,6 +22,7 @@ T = TypeVar("T")
 CONNECT_S = 3.0
 ANSWER_S = 30.0
 LOADING_S = 900.0  # a large model takes its time before the first token
+KEPT_S = 2.0  # an idle connection: less than any server keeps it, so that none breaks in use
 ERROR_BYTES = 64 * 1024
 
 
@@ -86,7 +87,8 @@ class Api:
     def _client(self) -> httpx.AsyncClient:
         """Made at the first request: it loads much that the first picture does not need."""
         if self._http is None:
-            self._http = httpx.AsyncClient(base_url=self.address, trust_env=False)
+            limits = httpx.Limits(keepalive_expiry=KEPT_S)
+            self._http = httpx.AsyncClient(base_url=self.address, limits=limits, trust_env=False)
         return self._http
 
 

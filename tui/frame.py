@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -95,10 +96,12 @@ class Note(Line):
         super().__init__(id="note")
         self.display = False
         self.trouble = False
+        self._timer: Timer | None = None
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, *, stay: bool = False) -> None:
         self._show(Content(text), trouble=False)
-        self.set_timer(NOTE_S, self._pass)
+        if not stay:
+            self._timer = self.set_timer(NOTE_S, self.clear)
 
     def complain(self, what: str, kept: str, keys: str) -> None:
         """What happened, what was kept, what to do."""
@@ -109,20 +112,23 @@ class Note(Line):
 
     def clear(self) -> bool:
         """Whether there was something to clear."""
+        self._forget_timer()
         shown = self.display
         self.display = False
         self.trouble = False
         return shown
 
     def _show(self, text: Content, *, trouble: bool) -> None:
+        self._forget_timer()
         self.trouble = trouble
         self.set_class(trouble, "-trouble")
         self.put(text)
         self.display = True
 
-    def _pass(self) -> None:
-        if not self.trouble:
-            self.clear()
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
 
 
 class Frame(Screen[None]):

@@ -21,6 +21,7 @@ class Link:
     status: Status | None = None
     tries: int = 0  # failed tries since it last answered
     reason: str = ""  # why the last try failed, in words
+    refused: bool = False  # a node answers, and says no
 
     @property
     def up(self) -> bool:
@@ -73,9 +74,9 @@ class Watch:
             status = await self._api.call(requests.status())
             return Link(status)
         except Unreachable as error:
-            reason = str(error)
+            reason, refused = str(error), False
         except ApiProblem as error:
-            reason = words_of(error)
+            reason, refused = words_of(error), True
         if not self._link.up:
             self._api.read_token()  # a node with a new home has a new token
-        return replace(self._link, tries=self._link.tries + 1, reason=reason)
+        return replace(self._link, tries=self._link.tries + 1, reason=reason, refused=refused)

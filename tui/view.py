@@ -40,9 +40,11 @@ def clock(at: float) -> str:
 
 
 def day(at: float, now: float) -> str:
-    """The time for today, the date for before."""
+    """The time for today, day and month for this year, else year and month."""
     then, today = datetime.fromtimestamp(at).astimezone(), datetime.fromtimestamp(now).astimezone()
-    return then.strftime("%H:%M" if then.date() == today.date() else "%Y-%m-%d")
+    if then.date() == today.date():
+        return then.strftime("%H:%M")
+    return then.strftime("%d %b" if then.year == today.year else "%Y-%m")
 
 
 def navigation(current: str, title: str, width: int) -> str:
@@ -55,6 +57,8 @@ def navigation(current: str, title: str, width: int) -> str:
 
 def status_line(link: Link, width: int) -> str:
     """Never hidden. Whether anything leaves this machine comes first, and is never cut."""
+    if link.refused:
+        return f"the node refuses this program: {one_line(link.reason)}; try {link.tries}"
     if link.tries:
         return f"no answer from the node: reconnecting, try {link.tries}; your draft is safe"
     if link.status is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from textual.widget import Widget
 
 from protocols.http.control import Problem
@@ -253,7 +254,7 @@ async def test_a_node_that_dies_mid_answer_leaves_the_partial_answer(tmp_path: P
         await until(lambda: "reconnecting" in it.line("status"))
         await it.answered()
         assert it.chat.transcript.messages[-1].state == "unfinished"
-        assert "Why" in it.shown()
+        await until(lambda: "Why" in it.shown())
         await it.node.start()
         await until(lambda: it.app.link.up)
         await until(lambda: not it.chat.note.display)
@@ -265,7 +266,7 @@ async def test_a_wrong_token_is_said_and_a_new_one_is_read(tmp_path: Path) -> No
     async with driven(tmp_path) as it:
         it.node.token = "kith_other"
         await until(lambda: it.app.link.tries > 0)
-        assert "the token is wrong" in it.app.link.reason
+        await until(lambda: "refuses this program: the token is wrong" in it.line("status"))
         (tmp_path / "token").write_text("kith_other", encoding="ascii")
         await until(lambda: it.app.link.up)
 
@@ -404,3 +405,39 @@ async def test_leaving_works_from_the_help_page_too(tmp_path: Path) -> None:
         assert "Ctrl+J" in it.shown()
         await it.press("ctrl+q")
         await until(lambda: not it.app.is_running)
+
+
+@in_asyncio
+async def test_ctrl_c_closes_a_page_in_front_and_nothing_else(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        await it.ask("go")
+        for key, kind in (("f1", Help), ("ctrl+o", PastScreen)):
+            await it.press(key)
+            await until(partial(lambda kind: isinstance(it.app.screen, kind), kind))
+            await it.press("ctrl+c")
+            await until(lambda: it.app.screen is it.app.screen_stack[0])
+        assert it.chat.answering
+
+
+@in_asyncio
+async def test_a_shortened_chat_says_so_until_the_next_question(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        it.node.notice = "2 messages at the start no longer fit"
+        it.node.release(4)
+        await it.ask("go")
+        await it.answered()
+        await until(lambda: "no longer fit" in it.shown())
+        it.node.notice = ""
+        await it.ask("again")
+        assert "no longer fit" not in it.shown()
+
+
+@in_asyncio
+async def test_a_conversation_with_a_model_of_its_own_says_who_is_asked(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        made = it.node.conversation("x", ("a", "b"))
+        it.node.conversations[made.id] = msgspec.structs.replace(
+            it.node.conversations[made.id], model="qwen3"
+        )
+        await it.chat._open(made.id)
+        await until(lambda: "to: qwen3 on this machine" in it.shown())

@@ -43,6 +43,7 @@ async def test_models_are_listed_with_their_state_in_words(tmp_path: Path) -> No
         for words in ("1.2M", "Q4_K_M", "tight", "unloaded"):
             assert words in row
         assert "loaded, default, starter" in it.shown()
+        assert it.line("navigation").endswith("2 models")
         assert "memory 8.0GB, free 4.0GB" in it.shown()
 
 

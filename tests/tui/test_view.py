@@ -123,7 +123,7 @@ def test_a_branch_that_is_a_ring_ends() -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"state": "running"}, "Esc stops it"),
+        ({"state": "running"}, "another program"),
         ({"state": "unfinished"}, "what came is kept"),
         ({"state": "failed", "error": "no memory"}, "failed: no memory"),
         ({"state": "failed"}, "failed"),
@@ -174,7 +174,7 @@ def test_models_come_default_first_and_transfers_before_them() -> None:
         [model("zeta"), model("alpha"), model("beta", default=True)], [transfer, done]
     )
     assert [row.key for row in rows] == ["transfer:t", "model:beta", "model:alpha", "model:zeta"]
-    assert rows[0].cells[-1] == "41 %, 6.1M/s, 7 min left"
+    assert rows[0].cells[1] == "41 %, 6.1M/s, 7 min left"
     assert models.rows([model("alpha"), model("beta")], [], "ALP")[0].cells[0] == "alpha"
     assert models.rows([model("alpha")], [], "gone") == []
 

@@ -58,7 +58,7 @@ class PastList(OptionList):
 
 
 def _line(when: str, title: str) -> Content:
-    return Content.assemble((f"{when:<11}", "$muted"), title)
+    return Content.assemble((f"{when:<8}", "$muted"), title)
 
 
 class PastScreen(ModalScreen[tuple[str, str] | None]):

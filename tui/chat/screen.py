@@ -89,13 +89,18 @@ class ChatScreen(Frame):
     # --- what the screen says ---------------------------------------------------------------------
 
     def _linked(self, link: Link) -> None:
-        self.prompt.border_title = Content(asked(link))
+        self._say_who()
         if link.up and not self._was_up:
             self._came_back()
         self._was_up = link.up
 
+    def _say_who(self) -> None:
+        pinned = self.conversation.model if self.conversation else ""
+        self.prompt.border_title = Content(asked(self.link, pinned))
+
     def _describe(self) -> None:
         self.name_it(title_of(self.conversation))
+        self._say_who()
         self._say_keys()
 
     def _say_keys(self) -> None:
@@ -180,7 +185,7 @@ class ChatScreen(Frame):
                 asking.problem, kept, "Up brings the question back, Enter asks again."
             )
         elif asking.notice:
-            self.note.tell(asking.notice)
+            self.note.tell(asking.notice, stay=True)
         self._describe()
         self._refresh_list()
 

@@ -94,7 +94,7 @@ class Live(Vertical):
         self._waiting: list[str] = []
         self._end = Written("")
         self._end_source = ""
-        self._facts = Line(answered(message), classes="facts")
+        self._facts = Line(answered(message, live=True), classes="facts")
         self._pacer = Pacer(self._draw)
 
     @property

@@ -37,10 +37,10 @@ def speaker(message: ChatMessage) -> str:
     return f"{one_line(message.model, 60) or 'model'}  {clock(message.at)}"
 
 
-def answered(message: ChatMessage) -> str:
+def answered(message: ChatMessage, *, live: bool = False) -> str:
     """The line below an answer: where, how much, how fast, and whether it is whole."""
     if message.state == "running":
-        return "writing … Esc stops it"
+        return "writing … Esc stops it" if live else "another program has it written"
     parts = ["this machine"]
     if message.tokens:
         parts.append(f"{message.tokens} tok")

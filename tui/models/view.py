@@ -9,7 +9,8 @@ from pathlib import Path
 from protocols.http.control import Memory, ModelEntry, Removed, Transfer
 from tui.view import in_bytes, minutes, one_line, size
 
-HEADINGS = ("Model", "Size", "Quant", "Fits here", "State")
+HEADINGS = ("Model", "State", "Size", "Fits here", "Quant")  # what matters most comes first
+NAME_CHARS = 36
 UNDER_WAY = ("waiting", "running", "checking")
 
 
@@ -46,11 +47,11 @@ def model_row(model: ModelEntry) -> Row:
     words += ["starter"] if model.starter else []
     words += ["embeddings"] if model.embedding else []
     cells = (
-        one_line(model.name, 60),
-        size(model.size),
-        one_line(model.quantisation, 12) or "-",
-        model.fits,
+        one_line(model.name, NAME_CHARS),
         ", ".join(words),
+        size(model.size),
+        model.fits,
+        one_line(model.quantisation, 12) or "-",
     )
     return Row(f"model:{model.name}", cells, model_detail(model), model=model)
 
@@ -60,8 +61,10 @@ def model_detail(model: ModelEntry) -> str:
     context = f"context {model.context_length}" if model.context_length else "context unknown"
     licence = one_line(model.licence, 40) or "licence not stated"
     needs = f"needs {in_bytes(model.memory_needed)} of memory"
+    long = [one_line(model.name)] if len(model.name) > NAME_CHARS else []
     return "\n".join(
         [
+            *long,
             " | ".join([one_line(model.architecture, 30) or model.kind, count, context, licence]),
             f"{needs} | {one_line(model.fit_reason)}" if model.fit_reason else needs,
             f"source: {one_line(model.source)} | label {model.label}",
@@ -71,9 +74,9 @@ def model_detail(model: ModelEntry) -> str:
 
 
 def transfer_row(transfer: Transfer) -> Row:
-    name = one_line(transfer.name or transfer.ref, 60)
+    name = one_line(transfer.name or transfer.ref, NAME_CHARS)
     total = size(transfer.total) if transfer.total else "-"
-    cells = (name, total, "-", "-", progress(transfer))
+    cells = (name, progress(transfer), total, "-", "-")
     detail = "\n".join(
         [
             f"{'pulling' if transfer.kind == 'pull' else 'adding'} {one_line(transfer.ref)}",

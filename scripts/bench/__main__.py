@@ -1,4 +1,4 @@
-"""Measure the node: start to ready, idle memory, first token, tokens a second of one stream.
+"""Measure the node: start to ready, idle memory, adding a file, first token, tokens a second of one stream.
 
     .venv/bin/python scripts/bench                       the node of this checkout
     .venv/bin/python scripts/bench --make-model FILE     write the measured model, for another server to load
@@ -21,7 +21,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from rows import Server, idle_memory, start_to_ready, stream_rows
+from rows import (
+    Server,
+    add_against_hash,
+    idle_memory,
+    large_model,
+    start_to_ready,
+    stream_rows,
+)
 from stats import Row, ratio_row, show_table
 
 from tests.support.gguf_maker import Shape, llama_file
@@ -36,6 +43,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=15, help="streams measured (default 15)")
     parser.add_argument("--starts", type=int, default=5, help="starts measured (default 5)")
+    parser.add_argument("--adds", type=int, default=5, help="adds of 1 GB measured (default 5)")
     parser.add_argument(
         "--tokens", type=int, default=128, help="tokens of one answer (default 128)"
     )
@@ -56,6 +64,8 @@ def measure(options: argparse.Namespace) -> list[Row]:
         rows.append(start_to_ready(node, options.starts))
         node.start()
         rows.append(idle_memory(node))
+        large = large_model(Path(folder) / "large.gguf", 1 << 30)
+        rows.append(add_against_hash(node, large, options.adds))
         file = options.model_file or make_model(Path(folder) / "bench.gguf")
         node.kith("models", "add", str(file), "--name", "bench")
         ours = Server(f"{node.node.address}/v1", "bench", node.token)

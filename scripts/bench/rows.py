@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 from stats import Row
 
 from protocols.http import requests
+from protocols.http.control import AddModel
+from tests.support.gguf_maker import FLOAT32, Tensor, llama_file
 from tests.support.node_process import NodeProcess
 
 PROMPTS = ("tell me a joke", "where are my keys?", "what is 3 plus 4?", "how do I add a model?")
@@ -43,6 +47,36 @@ def idle_memory(node: NodeProcess) -> Row:
     process = psutil.Process(node.node.pid)
     family = [process, *process.children(recursive=True)]
     return Row("idle memory", "MB", (sum(p.memory_info().rss for p in family) / 1e6,), "<= 120")
+
+
+def add_against_hash(node: NodeProcess, file: Path, rounds: int) -> Row:
+    """Adding a large file through the API, over one sha256 of the same bytes; they take turns."""
+    client, ratios = node.client(), []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        with file.open("rb") as opened:
+            hashlib.file_digest(opened, "sha256")
+        hashed = time.perf_counter() - begun
+        begun = time.perf_counter()
+        transfer = client.call(requests.add_model(AddModel(str(file), "large")))
+        for state in client.events(requests.watch_transfer(transfer.id)):
+            transfer = state
+        if transfer.state != "done":
+            raise SystemExit(f"{file} was not added: {transfer.message}")
+        ratios.append((time.perf_counter() - begun) / hashed)
+        client.call(requests.remove_model("large"))
+    return Row("add against one hash", "ratio", tuple(ratios), "<= 1.15")
+
+
+def large_model(path: Path, size: int) -> Path:
+    """A sound GGUF file of `size` bytes and a little: a hole, so that the disk counts for nothing."""
+    model = llama_file()
+    end = sum(len(t.data) + -len(t.data) % model.alignment for t in model.tensors)
+    hole = Tensor("extra.weight", (1024, size // 4096), FLOAT32, b"", end)
+    replace(model, tensors=(*model.tensors, hole)).write(path)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + size // 4096 * 4096)
+    return path
 
 
 def stream_rows(servers: list[Server], *, rounds: int, tokens: int) -> list[list[Row]]:

@@ -15,18 +15,20 @@ from node.api.guard import Guard
 from node.api.metrics import HttpCounts
 from node.api.parts import Parts
 from node.api.problems import ApiError
+from node.api.refusals import Refusals
 from node.api.routes import ENDPOINTS
 
 
 def build_app(parts: Parts) -> Starlette:
     """The ASGI app; hand it to `serve`."""
-    counts = HttpCounts()
+    counts, refusals = HttpCounts(), Refusals()
     guard = Middleware(
         Guard,
         settings=parts.settings.api,
         grants=parts.grants,
         token_file=str(parts.home.token_file),
         count=counts.add,
+        refused=refusals.note,
     )
     routes = [
         Route(each.path, EndpointApp(parts, each), methods=[each.method])
@@ -35,6 +37,7 @@ def build_app(parts: Parts) -> Starlette:
     app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: _no_such})
     app.router.redirect_slashes = False
     app.state.counts = counts
+    app.state.refusals = refusals
     app.state.addresses = ()
     app.state.started_at = parts.clock()
     return app

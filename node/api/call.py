@@ -105,6 +105,10 @@ class Call:
         if not decision.allowed:
             raise ApiError(403, "refused", decision.reason, hint=f"rule {decision.rule}")
 
+    def note_refusal(self, method: str, error: ApiError) -> None:
+        """For the log, where it is something that the owner would want to know."""
+        self.app_state.refusals.note(method, self._scope["path"], error, self.caller.id)
+
     def open_stream(self, headers: Mapping[str, str] | None = None) -> EventStream:
         """Answer with a stream of events instead of one object; the handler returns None then."""
         self.stream = EventStream(self._send, headers or {})

@@ -2,24 +2,34 @@
 
 Why not `hypercorn.trio.serve`: its writes are shielded from cancellation and have no time limit, so
 one client that stops reading would hold the whole node open at stop; and it switches to HTTP/2 when
-asked, which nobody here needs. docs/decisions/ has the details.
+asked, which nobody here needs: an offer to (`Upgrade: h2c`, which some clients make with every request)
+is answered in HTTP/1.1. docs/decisions/ has the details.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 _RECEIVE_BYTES: Final = 64 * 1024
 SEND_S: Final = 30.0  # a client that takes nothing for so long is gone
+
+
+class _Http1(H11Protocol):  # type: ignore[misc]  # Hypercorn is untyped here
+    """HTTP/1.1 and nothing else: who offers to speak HTTP/2 goes on as they began."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.method == b"PRI":
+            raise H2ProtocolAssumedError(b"")
 
 
 class Connection:
@@ -41,7 +51,7 @@ class Connection:
         try:
             async with TaskGroup() as group:
                 self._group = group
-                self._protocol = H11Protocol(
+                self._protocol = _Http1(
                     self._app,
                     self._config,
                     self._context,
@@ -69,8 +79,8 @@ class Connection:
                     break
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        except (H2CProtocolRequiredError, H2ProtocolAssumedError):
-            pass  # HTTP/2 is not spoken here
+        except H2ProtocolAssumedError:
+            pass  # HTTP/2 from the first byte on is not spoken here
         await self._protocol.handle(Closed())
         self._idle.cancel()
 

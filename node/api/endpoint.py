@@ -110,6 +110,8 @@ class EndpointApp:
                 "internal",
                 "something went wrong inside the node; its log says more (`node logs`)",
             )
+        else:
+            call.note_refusal(self._endpoint.method, problem)
         body = problem.body(plain=self._endpoint.path.startswith("/v1"))
         if call.stream is not None and call.stream.began:
             await _end_with_error(call.stream, body)

@@ -62,12 +62,14 @@ class Guard:
         grants: Doorkeeper,
         token_file: str,
         count: Callable[[int], None] = lambda status: None,
+        refused: Callable[[str, str, ApiError], None] = lambda method, path, error: None,
     ) -> None:
         self._app = app
         self._settings = settings
         self._grants = grants
         self._token_file = token_file
         self._count = count
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -87,6 +89,7 @@ class Guard:
             if entry.error is not None:
                 raise entry.error
         except ApiError as error:
+            self._refused(scope["method"], scope["path"], error)
             await _refuse(scope, receive, send, error)
             return
         except _Gone:

@@ -89,9 +89,7 @@ async def config(call: Call) -> control.Config:
 async def events(call: Call) -> control.EventList:
     query, log = call.query(EventQuery), call.parts.events
     if query.after < 0:
-        found = await log.latest(query.limit)
-        found = [e for e in found if e.kind.startswith(query.kind)]
-        found = [e for e in found if not query.subject or e.subject == query.subject]
+        found = await log.latest(query.limit, kind=query.kind, subject=query.subject)
     else:
         found = await log.read(
             after=query.after, limit=query.limit, kind=query.kind, subject=query.subject

@@ -195,3 +195,22 @@ async def test_stopping_closes_streams_and_frees_the_port(tmp_path: Path) -> Non
         await stream.aclose()
     async with an_api(tmp_path / "two", port=port) as again:
         assert again.url.endswith(f":{port}")
+
+
+async def test_who_offers_http2_is_answered_in_http1(api: Api) -> None:
+    """Java's client and `curl --http2` offer it with every request."""
+    offer = "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ"
+    lines = ["GET /healthz HTTP/1.1", "Host: localhost", *offer]
+    stream = await connect(api)
+    async with stream:
+        await stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n")
+        answer = await read_until(stream, b"ok\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_http2_from_the_first_byte_is_hung_up_on(api: Api) -> None:
+    stream = await connect(api)
+    async with stream:
+        await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        with trio.fail_after(LIMIT_S):
+            assert await stream.receive_some(100) == b""

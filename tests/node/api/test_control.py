@@ -77,6 +77,16 @@ async def test_events_are_read_in_order_and_checked(api: Api) -> None:
     assert len(one.events) == 1
 
 
+async def test_the_latest_events_of_a_kind_are_found_behind_any_others(api: Api) -> None:
+    await api.parts.events.append("test.rare", "s1")
+    for _ in range(5):
+        await api.parts.events.append("test.often", "s2")
+    found: control.EventList = await api.call(requests.events(after=-1, limit=2, kind="test.rare"))
+    assert [event.subject for event in found.events] == ["s1"]
+    about: control.EventList = await api.call(requests.events(after=-1, limit=2, subject="s1"))
+    assert [event.kind for event in about.events] == ["test.rare"]
+
+
 async def test_the_way_of_a_job_is_told_from_the_log(api: Api) -> None:
     await api.parts.events.append("job.admitted", "job_1", rule="owner-all")
     await api.parts.events.append("job.ended", "job_1", finish="stop")

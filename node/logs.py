@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ class _Chatter(logging.Filter):
 
 @contextmanager
 def logging_to(home: Home, settings: LogSettings) -> Iterator[None]:
-    """Log to the home's file and, when somebody may be watching, to stderr. Restores what was before."""
+    """Log to the home's file and, unless that is a file too, to stderr. Restores what was before."""
     file = RotatingFileHandler(
         home.log_file,
         maxBytes=settings.max_bytes,
@@ -34,7 +36,9 @@ def logging_to(home: Home, settings: LogSettings) -> Iterator[None]:
         encoding="utf-8",
         errors="replace",
     )
-    handlers: list[logging.Handler] = [file, logging.StreamHandler(sys.stderr)]
+    handlers: list[logging.Handler] = [file]
+    if not _goes_to_a_file(sys.stderr.fileno()):  # nobody would turn that one over
+        handlers.append(logging.StreamHandler(sys.stderr))
     root = logging.getLogger()
     level_before = root.level
     for handler in handlers:
@@ -50,3 +54,7 @@ def logging_to(home: Home, settings: LogSettings) -> Iterator[None]:
             root.removeHandler(handler)
             handler.flush()
         file.close()
+
+
+def _goes_to_a_file(handle: int) -> bool:
+    return stat.S_ISREG(os.fstat(handle).st_mode)

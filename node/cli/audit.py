@@ -13,6 +13,7 @@ import argparse
 from node.cli.errors import CliError
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json, when
+from protocols.event_words import in_words
 from protocols.http import requests
 from protocols.http.control import EventEntry
 
@@ -53,7 +54,5 @@ def run(options: argparse.Namespace) -> int:
 
 
 def show_event(event: EventEntry) -> None:
-    facts = "  ".join(
-        f"{name}={value}" for name, value in event.facts.items() if value not in ("", None)
-    )
-    say(f"{event.seq:>6}  {when(event.at)}  {event.kind:<18} {event.subject}  {facts}".rstrip())
+    told = in_words(event.kind, event.facts)
+    say(f"{event.seq:>6}  {when(event.at)}  {event.kind:<20} {event.subject}  {told}".rstrip())

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 
-from node.cli.audit import show_event
 from node.cli.lifecycle import connect
-from node.cli.output import show_json
+from node.cli.output import say, show_json, when
+from protocols.event_words import in_words
 from protocols.http import requests
 
 
@@ -26,5 +26,5 @@ def run(options: argparse.Namespace) -> int:
         show_json(why)
     else:
         for event in why.events:
-            show_event(event)
+            say(f"{when(event.at)}  {event.kind:<13} {in_words(event.kind, event.facts)}")
     return 0

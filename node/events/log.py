@@ -7,6 +7,7 @@ Each row's hash covers the row before it, so a changed row, or one missing betwe
 from __future__ import annotations
 
 import json
+import logging
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,8 +16,11 @@ from typing import Any
 import sqlite_utils
 
 from node.store import Database, Migration
+from protocols.event_words import in_words
 
 _GENESIS = bytes(32)
+_DETAILS = frozenset({"job.routed"})  # for the table, not for a person who watches
+_log = logging.getLogger("node.events")
 
 
 def _create(tables: sqlite_utils.Database) -> None:
@@ -75,11 +79,15 @@ class EventLog:
 
         return await self._database.run(work)
 
-    async def latest(self, limit: int = 100) -> list[Entry]:
-        """The last events, oldest first."""
+    async def latest(self, limit: int = 100, *, kind: str = "", subject: str = "") -> list[Entry]:
+        """The last events, oldest first; `kind` and `subject` as in `read`."""
 
         def work(tables: sqlite_utils.Database) -> list[Entry]:
-            rows = tables.query("SELECT * FROM events ORDER BY seq DESC LIMIT ?", [limit])
+            rows = tables.query(
+                "SELECT * FROM events WHERE substr(kind, 1, length(?)) = ?"
+                " AND (? = '' OR subject = ?) ORDER BY seq DESC LIMIT ?",
+                [kind, kind, subject, subject, limit],
+            )
             return [_entry(row) for row in rows][::-1]
 
         return await self._database.run(work)
@@ -99,6 +107,9 @@ def _append(tables: sqlite_utils.Database, kind: str, subject: str, facts: dict[
         "INSERT INTO events (seq, at, kind, subject, facts, hash) VALUES (?, ?, ?, ?, ?, ?)",
         [seq, at, kind, subject, text, _hash(previous, seq, at, kind, subject, text)],
     )
+    # The log file follows along, for a person who watches; the table is what counts.
+    level = logging.DEBUG if kind in _DETAILS else logging.INFO
+    _log.log(level, "%s", f"{kind} {subject}  {in_words(kind, facts)}".rstrip())
     return seq
 
 

@@ -152,6 +152,7 @@ class JobRun:
                 rule=admitted.rule,
                 label=job.label,
                 model=admitted.plan.cid,
+                name=admitted.plan.name,
                 asked_by=admitted.job.asked_by,
                 work=type(job.work).__name__.lower(),
             )

@@ -210,6 +210,7 @@ class Supervisor:
         await self._records.note(
             "worker.started",
             self.plan.cid,
+            name=self.plan.name,
             pid=live.pid,
             build=live.loaded.build,
             context=live.loaded.context,
@@ -237,7 +238,7 @@ class Supervisor:
 
     async def _mourn(self, live: LiveWorker) -> None:
         """Say how the process ended; a death that nobody asked for counts against it."""
-        ended = {"pid": live.pid, "returncode": live.returncode}
+        ended = {"name": self.plan.name, "pid": live.pid, "returncode": live.returncode}
         if live.refused is not None or live.retired:
             await self._records.note("worker.stopped", self.plan.cid, **ended)
             return

@@ -6,6 +6,8 @@ examples:
   git diff | node chat "what changed?"    the pipe's text follows the question
   node chat -c "and shorter?"             go on with the last conversation
   node chat -m qwen3-4b "hello"
+  node chat --list                        past conversations
+  node chat --conversation ID "and then?" go on with one of them
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import argparse
 import sys
 from dataclasses import dataclass
 
+from node.cli import conversations
 from node.cli.client import Client
 from node.cli.errors import FAILED, NOT_FOUND, REFUSED, USAGE, CliError
 from node.cli.lifecycle import connect
-from node.cli.output import say, show_json
+from node.cli.output import notice, show_json
+from node.cli.waiting import Waiting
 from protocols.http import requests
 from protocols.http.control import (
     AnswerDone,
@@ -32,8 +36,8 @@ from protocols.http.control import (
 from protocols.text import clean
 
 STARTER_NOTICE = (
-    "(the built-in starter model answers: it is tiny and knows jokes and this node; "
-    "add a real one with `node models pull` or `node models add`)"
+    "the built-in starter model answers: it is tiny and knows jokes and this node; "
+    "add a real one with `node models pull` or `node models add`"
 )
 _EXIT = {"model_not_found": NOT_FOUND, "refused": REFUSED, "bad_request": USAGE}
 HELP = "/new begins a new conversation, /model NAME changes the model, /quit or Ctrl-D leaves"
@@ -49,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c", "--continue", dest="go_on", action="store_true", help="the last conversation"
     )
-    parser.add_argument("--conversation", help="a conversation's id")
+    parser.add_argument("--conversation", metavar="ID", help="go on with this conversation")
+    conversations.add_arguments(parser)
     parser.add_argument("--system", default="", help="instructions for a new conversation")
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--max-tokens", type=int)
@@ -58,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if conversations.wanted(options):
+        return conversations.run(connect(options), options)
     prompt = _prompt(options)
     client = connect(options)
     chat = _Chat(client, options, _conversation(client, options))
@@ -71,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _prompt(options: argparse.Namespace) -> str | None:
     """The words of the command line, then what a pipe brings; None for a conversation by hand."""
-    words = " ".join(options.prompt)
+    words = _as_text(" ".join(options.prompt))
     if sys.stdin is None or sys.stdin.isatty():
         return words or None
     piped = sys.stdin.buffer.read().decode("utf-8", "replace").strip()
@@ -79,6 +86,11 @@ def _prompt(options: argparse.Namespace) -> str | None:
     if not text:
         raise CliError('there is nothing to ask: node chat "your question"', exit_code=USAGE)
     return text
+
+
+def _as_text(typed: str) -> str:
+    """What a terminal without UTF-8 could not name, as far as it can be read."""
+    return typed.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _conversation(client: Client, options: argparse.Namespace) -> str | None:
@@ -101,10 +113,6 @@ class _Chat:
 
     def ask(self, text: str, *, show: bool = True) -> ChatMessage:
         """Ask and stream the answer to stdout; what came before an error or Ctrl-C stays stored."""
-        if self.conversation is None:
-            new = NewConversation(model=self.options.model, system=self.options.system)
-            made = self.client.call(requests.new_conversation(new))
-            self.conversation = made.id
         options = self.options
         body = Say(
             text=text,
@@ -113,17 +121,36 @@ class _Chat:
             max_tokens=options.max_tokens,
             seed=options.seed,
         )
-        for event in self.client.events(requests.say(self.conversation, body)):
-            message = self._show(event, show)
-            if message is not None:
-                return message
+        conversation = self.conversation or self._begin()
+        with Waiting(self.client, options.model) as waiting:
+            try:
+                for event in self.client.events(requests.say(conversation, body)):
+                    waiting.over()
+                    self.conversation = conversation
+                    message = self._show(event, show)
+                    if message is not None:
+                        return message
+            finally:
+                if self.conversation is None:  # the node stored no question: keep no empty one
+                    self._forget(conversation)
         raise CliError("the node ended the answer without saying why: see `node logs`")
+
+    def _begin(self) -> str:
+        new = NewConversation(model=self.options.model, system=self.options.system)
+        return self.client.call(requests.new_conversation(new)).id
+
+    def _forget(self, conversation: str) -> None:
+        try:
+            if not self.client.call(requests.conversation(conversation)).messages:
+                self.client.call(requests.delete_conversation(conversation))
+        except CliError:
+            pass  # the reason why nothing was stored is what is shown
 
     def _show(self, event: AnswerEvent, show: bool) -> ChatMessage | None:
         match event:
-            case Said(notice=notice):
-                if notice:
-                    print(f"({clean(notice)})", file=sys.stderr)
+            case Said(notice=told):
+                if told:
+                    notice(told)
             case AnswerText(text=text):
                 if show:
                     _write(text)
@@ -154,12 +181,13 @@ def _converse(chat: _Chat) -> int:
     _greet(chat)
     while True:
         try:
-            line = input("> ").strip()
+            line = _as_text(input("> ")).strip()
         except EOFError:
             print()
             return 0
         except KeyboardInterrupt:
-            print("\n(Ctrl-D leaves)", file=sys.stderr)
+            print(file=sys.stderr)
+            notice("Ctrl-D leaves")
             continue
         if line in ("/quit", "/exit"):
             return 0
@@ -173,21 +201,22 @@ def _ask_once(chat: _Chat, line: str) -> None:
     try:
         chat.ask(line)
     except KeyboardInterrupt:
-        print("\n(stopped; what came so far is kept)", file=sys.stderr)
+        print(file=sys.stderr)
+        notice("stopped; what came so far is kept")
     except CliError as error:
-        print(f"({error})", file=sys.stderr)
+        notice(str(error))
 
 
 def _command(chat: _Chat, line: str) -> None:
     word, _, rest = line.partition(" ")
     if word == "/new":
         chat.conversation = None
-        say("(a new conversation)")
+        notice("a new conversation")
     elif word == "/model" and rest:
         chat.options.model = rest.strip()
-        say(f"(from now on: {chat.options.model})")
+        notice(f"from now on: {chat.options.model}")
     else:
-        say(f"({HELP})")
+        notice(HELP)
 
 
 def _greet(chat: _Chat) -> None:
@@ -195,7 +224,7 @@ def _greet(chat: _Chat) -> None:
     try:
         model = chat.client.call(requests.model(name))
     except CliError as error:
-        print(f"({error})", file=sys.stderr)
+        notice(str(error))
         return
-    print(STARTER_NOTICE if model.starter else f"(model: {clean(model.name)})", file=sys.stderr)
-    print(f"({HELP})", file=sys.stderr)
+    notice(STARTER_NOTICE if model.starter else f"model: {model.name}")
+    notice(HELP)

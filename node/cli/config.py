@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         raise CliError(str(error)) from error
     values = {name: value_of(settings, name) for name in setting_names()}
     if options.action == "get":
+        if options.name is None:
+            raise CliError("say which setting: node config get api.port", exit_code=USAGE)
         if options.name not in values:
             raise CliError(
                 f"there is no setting '{options.name}'; `node config` lists them",

@@ -10,8 +10,9 @@ import importlib
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from node.cli.errors import CliError
+from node.cli.errors import FAILED, USAGE, CliError
 
 #: command → (module, one line of help), in the order of `kith --help`.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -49,8 +50,11 @@ def run_kith() -> int:
 
 def guarded(program: str, arguments: list[str]) -> int:
     """Run one command line; every error that a person can mend is one line on stderr."""
+    _open_what_is_closed()
     try:
-        return execute(program, arguments)
+        done = execute(program, arguments)
+        sys.stdout.flush()  # here, where a full disk can still be told
+        return done
     except CliError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_code
@@ -59,8 +63,39 @@ def guarded(program: str, arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()
         return 0
+    except UnicodeError as error:
+        print(f"{program}: a name or text here is not UTF-8: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:  # our own output, or a file that the command line names
+        _let_go_of_output()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"{program}: {error.strerror or error}{where}", file=sys.stderr)
+        return FAILED
+
+
+def _open_what_is_closed() -> None:
+    """Whoever closed our input or output (`>&-`) gets nothing, and no new file in its place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            file = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, file)
+
+
+def _let_go_of_output() -> None:
+    """Nothing more can be written there, not even what is still held back."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Wrong usage is one line too."""
+        raise CliError(f"{message}; see `{self.prog} --help`", exit_code=USAGE)
 
 
 def execute(program: str, arguments: list[str]) -> int:
@@ -73,9 +108,9 @@ def execute(program: str, arguments: list[str]) -> int:
         arguments = ["help"]
     name, *rest = arguments
     if name not in COMMANDS:
-        raise CliError(f"there is no command '{name}'; see `{program} help`", exit_code=2)
+        raise CliError(f"there is no command '{name}'; see `{program} help`", exit_code=USAGE)
     module = importlib.import_module(COMMANDS[name][0])
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"{program} {name}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

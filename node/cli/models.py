@@ -21,6 +21,7 @@ from node.cli.client import Client
 from node.cli.lifecycle import connect
 from node.cli.output import say, show_json, size, table, when
 from node.cli.progress import follow
+from node.cli.waiting import Waiting
 from protocols.http import requests
 from protocols.http.control import AddModel, ModelEntry, PullModel, Transfer
 
@@ -164,7 +165,8 @@ def _remove(client: Client, options: argparse.Namespace) -> None:
 
 def _load(client: Client, options: argparse.Namespace) -> None:
     ask = requests.load_model if options.action == "load" else requests.unload_model
-    model = client.call(ask(options.name))
+    with Waiting(client, options.name):
+        model = client.call(ask(options.name))
     if options.json:
         show_json(model)
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +19,15 @@ def say(text: str) -> None:
     """Print for a person; what the terminal's encoding cannot show becomes '?'."""
     encoding = sys.stdout.encoding or "utf-8"
     print(clean(text).encode(encoding, "replace").decode(encoding))
+
+
+def notice(text: str) -> None:
+    """A remark beside an answer: on stderr, in brackets, wrapped at the terminal's width."""
+    encoding = sys.stderr.encoding or "utf-8"
+    shown = clean(f"({text})").encode(encoding, "replace").decode(encoding)
+    if sys.stderr.isatty():
+        shown = textwrap.fill(shown, shutil.get_terminal_size().columns - 1)
+    print(shown, file=sys.stderr)
 
 
 def show_json(value: Any) -> None:

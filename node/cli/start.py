@@ -10,10 +10,11 @@ examples:
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from node.cli.client import Client
-from node.cli.errors import CliError
+from node.cli.errors import USAGE, CliError
 from node.cli.lifecycle import home_of, start_background
 from node.running import find_running
 from protocols.http import requests
@@ -39,6 +40,11 @@ def run(options: argparse.Namespace) -> int:
         return run_foreground(options)
     if (node := find_running(home)) is not None:
         print(f"already running: {node.address} (process {node.pid})")
+        if flags := _flags(options):
+            raise CliError(
+                f"{' '.join(flags)} changes nothing while it runs: `node stop`, then start again",
+                exit_code=USAGE,
+            )
         return 0
     node = start_background(home, _flags(options))
     print(f"running: {node.address} (process {node.pid})")
@@ -51,6 +57,7 @@ def run_foreground(options: argparse.Namespace) -> int:
     """Be the node until a signal or `node stop`."""
     from node.daemon import PROBLEMS, main  # the only place that loads the daemon
 
+    os.umask(0o077)  # what a node writes is its owner's
     try:
         main(home_of(options), _overrides(options))
     except PROBLEMS as error:

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -133,3 +134,47 @@ def test_ctrl_c_during_an_answer_keeps_what_came(own_node: NodeProcess) -> None:
     chat.communicate()
     assert status in (0, 130)  # a short answer may have been whole already
     assert own_node.kith("status").returncode == 0
+
+
+def test_past_conversations_are_listed_shown_and_deleted(node: NodeProcess) -> None:
+    node.kith("chat", "tell me a joke")
+    latest = json.loads(node.kith("chat", "--list", "--json").stdout)[0]["id"]
+    assert latest in node.kith("chat", "--list").stdout.splitlines()[1]
+    assert "## You" in node.kith("chat", "--show", latest).stdout
+    assert latest in node.kith("chat", "--delete", latest).stdout
+    assert latest not in node.kith("chat", "--list").stdout
+    gone = node.kith("chat", "--show", latest)
+    assert (gone.returncode, gone.stderr.count("\n")) == (NOT_FOUND, 1)
+
+
+def test_a_question_that_is_refused_leaves_no_empty_conversation(node: NodeProcess) -> None:
+    before = node.kith("chat", "--list", "--json").stdout
+    assert node.kith("chat", "--temperature", "9", "hello").returncode == USAGE
+    assert node.kith("chat", "--list", "--json").stdout == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="arguments are bytes on Linux only")
+def test_a_question_that_is_no_utf8_is_asked_as_far_as_it_can_be_read(node: NodeProcess) -> None:
+    done = subprocess.run(
+        [*(word.encode() for word in PROGRAM), b"chat", b"--json", b"hello \xff"],
+        env={**node.env, "LC_ALL": "C", "PYTHONUTF8": "0"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    asked = node.kith("chat", "--show", _latest(node)).stdout
+    assert "hello \N{REPLACEMENT CHARACTER}" in asked
+
+
+def _latest(node: NodeProcess) -> str:
+    return node.client().call(requests.conversations(limit=1)).conversations[0].id
+
+
+def test_the_log_tells_of_an_answer_in_words(node: NodeProcess) -> None:
+    job = json.loads(node.kith("chat", "--json", "hello").stdout)["job"]
+    log = node.kith("logs", "-n", "1000").stdout
+    assert f"job.ended {job}  stop: " in log
+    assert "model starter" in log
+    assert "tokens in" in node.kith("why", job).stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from node.cli.errors import NOT_RUNNING
+from node.cli.errors import NOT_RUNNING, USAGE
 from node.running import find_running, is_held
 from protocols.http import requests
 from tests.node.store.disks import fill, small_disk
@@ -27,6 +27,9 @@ def test_start_status_stop(tmp_path: Path) -> None:
         assert started.returncode == 0, started.stderr
         assert started.stdout.startswith("running: http://127.0.0.1:")
         assert "already running" in node.kith("start").stdout
+        ignored = node.kith("start", "--port", "1")
+        assert ignored.returncode == USAGE
+        assert "--port 1 changes nothing while it runs" in ignored.stderr
         status = json.loads(node.kith("status", "--json").stdout)
         assert status["home"] == str(node.home.root)
         assert Path(status["token_file"]).stat().st_mode & 0o777 == 0o600

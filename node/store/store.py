@@ -19,7 +19,8 @@ from node.home import Home, HomeError
 from node.store.database import Database, StoreDamaged, StoreError, open_database
 from node.store.migrations import Migration, applied, migrate
 
-#: Raised by one whenever a home of this version cannot be used by the program before it.
+#: Raised by one when folders or files change so that the program before cannot use them. (Tables that
+#: a program does not know are noticed by themselves.)
 HOME_VERSION = 1
 #: The layout of a home that does not say which it has.
 FIRST_VERSION = 1
@@ -39,15 +40,14 @@ def open_store(
     """The home's databases, migrated. `HomeError` for a newer home, `StoreError` for a damaged one."""
     version = _read_version(home)
     if version > HOME_VERSION:
-        raise HomeError(
-            f"the home folder {home.root} was made by a newer version (layout {version}, this program "
-            f"knows {HOME_VERSION}): update the program, or choose another home with --home DIR"
-        )
+        raise _newer(home, f"layout {version}, this program knows {HOME_VERSION}")
     with (
         closing(open_database(home.state_db, durable=True)) as state_db,
         closing(_open_index(home.index_db)) as index_db,
     ):
         store = Store(state_db, index_db)
+        if unknown := applied(state_db) - {m.name for m in state}:
+            raise _newer(home, f"it holds {', '.join(sorted(unknown))}")
         if _has_content(store) and (_pending(store, state, index) or version != HOME_VERSION):
             back_up(home, store)
         migrate(store.state, state)
@@ -96,6 +96,13 @@ def _open_index(path: Path) -> Database:
         for end in ("", "-wal", "-shm"):
             path.with_name(path.name + end).unlink(missing_ok=True)
         return open_database(path, durable=False)
+
+
+def _newer(home: Home, how: str) -> HomeError:
+    return HomeError(
+        f"the home folder {home.root} was made by a newer version ({how}): update the program, or choose"
+        " another home with --home DIR"
+    )
 
 
 def _read_version(home: Home) -> int:

@@ -97,6 +97,17 @@ def test_a_newer_home_is_refused_and_untouched(home: Home) -> None:
     assert backups(home) == []
 
 
+def test_a_home_with_tables_that_this_program_does_not_know_is_refused_and_untouched(
+    home: Home,
+) -> None:
+    write_note(home, FIRST, SECOND)
+    before = home.state_db.read_bytes()
+    with pytest.raises(HomeError, match=r"newer version \(it holds test/0002-colour\)"):
+        write_note(home, FIRST)
+    assert home.state_db.read_bytes() == before
+    assert backups(home) == []
+
+
 def test_a_home_of_an_older_layout_is_backed_up_and_raised(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

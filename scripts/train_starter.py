@@ -21,13 +21,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+LATER_RATE = 0.5  # the peak of the learning rate after the first cycle, as a share of the first
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("models/starter/starter.gguf"))
-    parser.add_argument("--steps", type=int, default=3000, help="training steps (default 3000)")
+    parser.add_argument(
+        "--cycles",
+        type=int,
+        nargs="+",
+        default=[3000],
+        metavar="STEPS",
+        help="steps of each cycle; the learning rate falls in each (default 3000). A finished training "
+        "goes on when a cycle is added",
+    )
     parser.add_argument("--tokens", type=int, default=2048, help="tokens in a step (default 2048)")
     parser.add_argument(
         "--rate", type=float, default=0.02, help="peak learning rate (default 0.02)"
@@ -88,24 +98,28 @@ def train(args: argparse.Namespace, shape: Any, packer: Any) -> Any:
     params = network.init(shape, args.seed)
     state = optimiser.begin(params)
     checkpoint = args.checkpoint or Path("build/starter-checkpoint.pkl")
-    wanted = {k: str(v) for k, v in vars(args).items() if k not in ("out", "threads", "checkpoint")}
+    wanted = {
+        k: str(v)
+        for k, v in vars(args).items()
+        if k not in ("out", "threads", "checkpoint", "cycles")
+    }
     first = 0
     if saved := load_checkpoint(checkpoint, wanted):
         first, params, state = saved
         print(f"going on after step {first} from {checkpoint}")
     print(f"{network.count(params):,} parameters, {shape}", flush=True)
-    began, smooth = time.monotonic(), None
-    for step in range(first, args.steps):
+    began, smooth, steps = time.monotonic(), None, sum(args.cycles)
+    for step in range(first, steps):
         batch = step_batch(args, packer, step, shape.context)
-        rate = learning_rate(args.rate, step, args.steps)
+        rate = learning_rate(args.rate, step, args.cycles)
         params, state, value = advance(params, state, step + 1.0, rate, *batch)
         if step % 20 == 19:
             smooth = float(value) if smooth is None else 0.8 * smooth + 0.2 * float(value)
         if step % 100 == 99:
             spent = time.monotonic() - began
-            left = spent / (step + 1 - first) * (args.steps - step - 1)
+            left = spent / (step + 1 - first) * (steps - step - 1)
             print(
-                f"step {step + 1}/{args.steps} loss {smooth:.4f} {spent:.0f} s, {left:.0f} s left",
+                f"step {step + 1}/{steps} loss {smooth:.4f} {spent:.0f} s, {left:.0f} s left",
                 flush=True,
             )
         if step % 500 == 499:
@@ -116,18 +130,27 @@ def train(args: argparse.Namespace, shape: Any, packer: Any) -> Any:
 
 
 def step_batch(args: argparse.Namespace, packer: Any, step: int, context: int) -> tuple[Any, ...]:
-    """The batch of a step: short rows, every eighth time long ones, for chats with a history."""
+    """The batch of a step: mostly short rows, sometimes long ones, for chats with a history.
+
+    Short rows are the quickest; the first cycle takes longer ones, which teach to look far back.
+    """
     rng = random.Random(f"batch-{args.seed}-{step}")
-    length = 768 if step % 8 == 7 else 256
+    first_cycle = step < args.cycles[0]
+    short, every = (256, 8) if first_cycle else (128, 16)
+    length = 768 if step % every == every - 1 else short
     made = packer.batch(rng, args.tokens // length, length, context)
     return made.tokens, made.weights, made.dialogue, made.position
 
 
-def learning_rate(peak: float, step: int, steps: int) -> float:
-    """A short warm-up, a plateau, then down to nothing over the last two thirds."""
-    warm = min(1.0, (step + 1) / 100)
-    fall = min(1.0, (steps - step) / (steps * 0.67))
-    return peak * warm * fall
+def learning_rate(peak: float, step: int, cycles: list[int]) -> float:
+    """In each cycle a short warm-up, a plateau, then down to nothing over the last two thirds."""
+    for number, steps in enumerate(cycles):
+        if step < steps:
+            warm = min(1.0, (step + 1) / 100)
+            fall = min(1.0, (steps - step) / (steps * 0.67))
+            return peak * warm * fall * LATER_RATE ** min(number, 1)
+        step -= steps
+    return 0.0
 
 
 def save_checkpoint(path: Path, wanted: dict[str, str], step: int, params: Any, state: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ import numpy as np
 from models.backends.base import ChatFormat, Choice, LoadError, Part, RequestError, StepError
 from models.backends.llama_native import EMBED_TEXTS, NativeModel
 from models.backends.llama_sampler import Sampler
+from models.backends.llama_utf8 import ByteKinds, Utf8Guard
 from models.runtime.channel import log
 from protocols.jobs import Sampling
 from protocols.worker import Load
@@ -109,9 +111,23 @@ class LlamaBackend:
     def begin(self, slot: int, sampling: Sampling, seed: int) -> None:
         self.end(slot)
         native = self._native
+        guard = None
+        if sampling.grammar is not None:
+            guard = Utf8Guard(self._byte_kinds, native.piece)
         self._samplers[slot] = Sampler(
-            self._lib, native.vocab, native.tokens, sampling, seed, memory=self.info.context
+            self._lib,
+            native.vocab,
+            native.tokens,
+            sampling,
+            seed,
+            memory=self.info.context,
+            guard=guard,
         )
+
+    @cached_property
+    def _byte_kinds(self) -> ByteKinds:
+        """Looks at every token once: some milliseconds, when the first grammar comes."""
+        return ByteKinds(self._native.tokens, self._native.piece)
 
     def end(self, slot: int) -> None:
         sampler, self._samplers[slot] = self._samplers[slot], None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.backends.base import Choice, Logprob, RequestError, StepError
+from models.backends.llama_utf8 import Utf8Guard
 from protocols.jobs import Sampling
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _GREEDY_BELOW = 0.01  # dividing logits by less than this overflows
 _RANDOM_SEED = 0xFFFFFFFF  # llama.cpp takes this one to mean "any"
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+_MOST_REFUSED = 256  # tokens in one choice, each the wrong byte for the character it should end
 _MASK = (1 << 64) - 1
 
 
@@ -30,7 +32,15 @@ class Sampler:
     """One request's way of choosing. Raises RequestError when the grammar is refused."""
 
     def __init__(
-        self, lib: Any, vocab: Any, tokens: int, sampling: Sampling, seed: int, *, memory: int
+        self,
+        lib: Any,
+        vocab: Any,
+        tokens: int,
+        sampling: Sampling,
+        seed: int,
+        *,
+        memory: int,
+        guard: Utf8Guard | None = None,
     ) -> None:
         self._lib = lib
         self._vocab = vocab
@@ -44,6 +54,7 @@ class Sampler:
             or sampling.frequency_penalty != 0.0
         )
         self._grammar = self._init_grammar(sampling.grammar)
+        self._guard = guard
         self._chain = self._init_chain(sampling, memory)
         self._candidates = np.zeros(tokens, _CANDIDATE)
         self._ids = np.arange(tokens, dtype=np.int32)
@@ -100,6 +111,22 @@ class Sampler:
         return Choice(token, _logprob(logits, token, self._logprobs))
 
     def _sample(self, logits: Vector, position: int) -> int | None:
+        """A token that the grammar allows and that keeps the answer text; None when none does."""
+        guard = self._guard
+        if guard is not None:
+            logits = np.where(guard.fitting, logits, -np.inf).astype(np.float32)
+        for _ in range(_MOST_REFUSED):
+            token = self._draw_from(logits, position)
+            if token is None or guard is None or guard.accepts(token):
+                break
+            logits[token] = -np.inf
+        else:
+            return None
+        if token is not None:
+            self._accept(token)
+        return token
+
+    def _draw_from(self, logits: Vector, position: int) -> int | None:
         lib, array = self._lib, self._array
         candidates = self._candidates
         candidates["id"], candidates["logit"], candidates["p"] = self._ids, logits, 0.0
@@ -114,9 +141,7 @@ class Sampler:
             self._draw(position)
         if not 0 <= array.selected < array.size:
             raise StepError("llama.cpp chose no token")
-        token = int(array.data[array.selected].id)
-        self._accept(token)
-        return token
+        return int(array.data[array.selected].id)
 
     def _draw(self, position: int) -> None:
         dist = self._lib.llama_sampler_init_dist(mixed_seed(self._seed, position))

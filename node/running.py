@@ -10,10 +10,10 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
+from node.files import write_atomically
 from node.home import Home, HomeError
 
 
@@ -86,18 +86,3 @@ def find_running(home: Home) -> RunningNode | None:
         return msgspec.json.decode(home.node_file.read_bytes(), type=RunningNode)
     except (OSError, msgspec.MsgspecError):
         return None
-
-
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace the file whole, or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

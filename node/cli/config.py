@@ -25,7 +25,7 @@ from node.cli.errors import NOT_FOUND, USAGE, CliError
 from node.cli.lifecycle import home_of
 from node.cli.output import say, show_json
 from node.config import ConfigError, Settings, load_settings, setting_names
-from node.running import write_atomically
+from node.files import write_atomically
 
 SECRETS = {"content.hub_token"}
 

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,27 +17,6 @@ from protocols.unixfs import Built
 #: Left free on the disk, so that the node's own databases can still be written.
 SPARE_BYTES: Final = 16 * MIB
 _FICLONE: Final = 0x40049409
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file's content: a crash leaves the old one or the new one, never a part."""
-    beside = path.with_name(path.name + ".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder survive a loss of power, where the system can."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def free_bytes(folder: Path) -> int:

@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
-from node.content.disk import write_atomically
 from node.content.errors import BadRef
 from node.content.refs import Ref
 from node.content.staging import Staging, staged
+from node.files import write_atomically
 from node.home import Home
 from protocols.http.control import PullModel
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from node.content.disk import sync_folder, write_atomically
 from node.content.tables import Row
+from node.files import sync_folder, write_atomically
 from node.home import Home
 
 _PLACED: Final = "placed.json"
@@ -54,12 +54,10 @@ class Staging:
 
     def write_plan(self, placed: Placed) -> None:
         """From now on the files are whole and belong to this model."""
-        for path in sorted(self.files.rglob("*")):
-            if path.is_dir():
+        for path in (self.files, *self.files.rglob("*")):
+            if path.is_dir():  # gone when an earlier run moved them already
                 sync_folder(path)
-        sync_folder(self.files)
         write_atomically(self.folder / _PLACED, msgspec.json.encode(placed))
-        sync_folder(self.folder)
 
     def plan(self) -> Placed | None:
         """What `write_plan` wrote, or None."""

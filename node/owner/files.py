@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from node.files import sync_folder, write_atomically
 from node.owner.errors import OwnerError
 from node.store import StoreError, StoreFull
 
@@ -24,7 +24,7 @@ def write_private(path: Path, data: bytes) -> None:
     Raises `StoreFull` or `StoreError`; no half-written file stays behind then.
     """
     with disk_errors(path):
-        _write(path, data)
+        write_atomically(path, data)
 
 
 @contextmanager
@@ -41,22 +41,6 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path} cannot be written ({why}): make the home folder writable"
         ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    sync_folder(path.parent)
 
 
 def read_private(path: Path, *, max_bytes: int) -> bytes:
@@ -86,15 +70,6 @@ def remove_leftovers(folder: Path) -> None:
     """Delete what a killed `write_private` left: files that never got their name."""
     for path in folder.glob(".*.new"):
         path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _check_and_tighten(path: Path, handle: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
+from node.files import sync_folder
 from node.home import Home
 from node.owner import keys
 from node.owner.errors import OwnerError
@@ -22,7 +23,6 @@ from node.owner.files import (
     read_private,
     remove,
     remove_leftovers,
-    sync_folder,
     write_private,
 )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 from time import strftime
 
+from node.files import write_atomically
 from node.home import Home, HomeError
 from node.store.database import Database, StoreDamaged, StoreError, open_database
 from node.store.migrations import Migration, applied, migrate
@@ -119,9 +120,7 @@ def _read_version(home: Home) -> int:
 
 
 def _write_version(home: Home) -> None:
-    partial = home.version_file.with_suffix(".new")
-    partial.write_text(f"{HOME_VERSION}\n", encoding="ascii")
-    partial.replace(home.version_file)
+    write_atomically(home.version_file, f"{HOME_VERSION}\n".encode("ascii"))
 
 
 def _pending(store: Store, state: Sequence[Migration], index: Sequence[Migration]) -> bool:

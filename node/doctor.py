@@ -19,6 +19,7 @@ from protocols.limits import GIB, MIB
 
 _FREE_DISK_LOW = 2 * GIB
 _MEMORY_LOW = 512 * MIB
+_LEFT_S = 24 * 3600  # a download is left over when nothing was written for so long
 #: Nothing of this project is older; a clock before it is wrong.
 _EARLIEST = 1_767_225_600.0  # 2026-01-01
 
@@ -65,6 +66,18 @@ def check_disk(home: Home) -> Finding:
             "disk", f"{free / GIB:.1f} GiB free", "free some space before pulling models"
         )
     return ok("disk", f"{free / GIB:.0f} GiB free")
+
+
+def check_leftovers(home: Home, now: float) -> Finding:
+    """Downloads that nobody went on with."""
+    folders = [p for p in home.partial.iterdir() if p.is_dir()] if home.partial.is_dir() else []
+    files = [p.stat() for folder in folders for p in folder.rglob("*") if p.is_file()]
+    held = sum(status.st_size for status in files)
+    text = f"{len(folders)} unfinished downloads hold {held / GIB:.1f} GiB"
+    if files and now - max(status.st_mtime for status in files) > _LEFT_S:
+        fix = "go on with `node models pull`, or `node models transfers --forget ID`"
+        return warning("downloads", text, fix)
+    return ok("downloads", text if folders else "none is unfinished")
 
 
 def check_memory(hardware: Hardware) -> Finding:
@@ -129,6 +142,7 @@ def local_findings(home: Home, settings: Settings, hardware: Hardware) -> tuple[
         lambda: check_home(home),
         lambda: check_config(home),
         lambda: check_disk(home),
+        lambda: check_leftovers(home, time.time()),
         lambda: check_memory(hardware),
         lambda: check_port(home, settings),
         lambda: check_exposure(settings),

@@ -70,7 +70,7 @@ async def chat(call: Call) -> Reply | None:
     request = call.take(openai.ChatRequest)
     work = asked.chat(request)
     logprobs = work.sampling.logprobs is not None
-    async with _run(call, work, request.model, "chatcmpl-") as run:
+    async with _run(call, work, request.model, "chatcmpl-", whole=not request.stream) as run:
         if request.stream:
             out = call.open_stream(run.headers)
             await _stream_chat(run, out, logprobs=logprobs, usage=_wants_usage(request))
@@ -97,7 +97,7 @@ async def complete(call: Call) -> Reply | None:
     request = call.take(openai.CompletionRequest)
     work = asked.completion(request)
     logprobs = work.sampling.logprobs is not None
-    async with _run(call, work, request.model, "cmpl-") as run:
+    async with _run(call, work, request.model, "cmpl-", whole=not request.stream) as run:
         if request.stream:
             out = call.open_stream(run.headers)
             await _stream_text(run, out, logprobs=logprobs, usage=_wants_usage(request))
@@ -148,14 +148,20 @@ async def embed(call: Call) -> Reply | None:
 
 @asynccontextmanager
 async def _run(
-    call: Call, work: Work, model_name: str, prefix: str, *, action: str = "chat"
+    call: Call,
+    work: Work,
+    model_name: str,
+    prefix: str,
+    *,
+    action: str = "chat",
+    whole: bool = False,
 ) -> AsyncIterator[Running]:
-    """Admit the job and wait for its first event. Raises `ApiError`. Leaving it cancels the job."""
+    """Admit the job and wait for its first event. `whole`: see `Serving.submit`. Raises `ApiError`. Leaving it cancels the job."""
     label = _label(call)
     call.allow(action, label, "this request")
     model = await _find(call, model_name)
     job = Job("job_" + secrets.token_hex(12), work, model.name, label, call.caller.id)
-    async with call.parts.serving.submit(job, call.caller) as events:
+    async with call.parts.serving.submit(job, call.caller, whole=whole) as events:
         first = await _receive(events)
         if isinstance(first, Failed):
             raise _with_headers(from_failure(first), {JOB_HEADER: job.id})
@@ -216,8 +222,9 @@ def _wants_usage(request: openai.ChatRequest | openai.CompletionRequest) -> bool
 
 
 def _fingerprint(call: Call, model: Model) -> str:
-    """The same for the same program and the same bytes of a model."""
-    return "fp_" + sha256(f"{call.parts.version}\n{model.cid}".encode()).hexdigest()[:12]
+    """The same for the same program, the same code that computes, and the same bytes of a model."""
+    what = f"{call.parts.version}\n{call.parts.serving.build_of(model.cid)}\n{model.cid}"
+    return "fp_" + sha256(what.encode()).hexdigest()[:12]
 
 
 def _card(model: Model) -> openai.ModelCard:

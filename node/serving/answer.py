@@ -15,6 +15,7 @@ from protocols.jobs import Ended, Event, Failed, Piece, Started, Usage, Vectors
 from protocols.limits import JOB_EVENTS_BUFFERED, KIB, MIB
 
 ANSWER_BYTES = 4 * MIB  # of one answer, waiting for its reader
+WHOLE_BYTES = 64 * MIB  # of one that is read when it is whole
 _JOINED_BYTES = 64 * KIB  # of one piece that was joined from many
 
 
@@ -49,10 +50,12 @@ class Answer(trio.abc.ReceiveChannel[Event]):
         *,
         max_events: int = JOB_EVENTS_BUFFERED,
         max_bytes: int = ANSWER_BYTES,
+        whole: bool = False,
     ) -> None:
         self._on_full = on_full
         self._max_events = max_events
         self._max_bytes = max_bytes
+        self._whole = whole
         self._queue: deque[Event | _Joined] = deque()
         self._bytes = 0
         self._full = False
@@ -123,8 +126,8 @@ class Answer(trio.abc.ReceiveChannel[Event]):
         return True
 
     def release(self) -> None:
-        """From now on the reader gets what was written."""
-        self._released = True
+        """From now on the reader gets what was written; of an answer wanted whole, only at its end."""
+        self._released = not self._whole or self.last is not None
         self._wake()
 
     def finish(self, last: Ended | Failed) -> None:

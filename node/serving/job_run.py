@@ -10,7 +10,7 @@ import trio
 
 from node.owner import Caller
 from node.serving.admission import Admission, Admitted
-from node.serving.answer import ANSWER_BYTES, Answer
+from node.serving.answer import ANSWER_BYTES, WHOLE_BYTES, Answer
 from node.serving.errors import JobFailed, TargetLost
 from node.serving.records import Records
 from node.serving.router import Choice, choose
@@ -37,13 +37,15 @@ class Way:
 class JobRun:
     """One job from submit to its last event. `run` it in a task; `answer` is for the reader."""
 
-    def __init__(self, job: Job, caller: Caller, way: Way) -> None:
+    def __init__(self, job: Job, caller: Caller, way: Way, *, whole: bool = False) -> None:
         self.job = job
         self._caller = caller
         self._way = way
         self._scope = trio.CancelScope()
         self._verdict: Ended | Failed | None = None
-        self.answer = Answer(self._reader_is_slow, max_bytes=ANSWER_BYTES)
+        self.answer = Answer(
+            self._reader_is_slow, max_bytes=WHOLE_BYTES if whole else ANSWER_BYTES, whole=whole
+        )
         self.retries = 0
 
     def leave(self) -> None:

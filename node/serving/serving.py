@@ -74,14 +74,17 @@ class Serving:
         self._stopping = False
 
     @asynccontextmanager
-    async def submit(self, job: Job, caller: Caller) -> AsyncIterator[Answer]:
+    async def submit(
+        self, job: Job, caller: Caller, *, whole: bool = False
+    ) -> AsyncIterator[Answer]:
         """Have a job done; yields its events: a channel that ends after one `Ended` or `Failed`.
 
+        `whole`: nothing is handed over before the end, so the job can be run again until then.
         Leaving the block, also by cancellation, cancels the job at once. A job with the id of one
         that is running is refused. Never raises for what happens to the job.
         """
         await trio.lowlevel.checkpoint()
-        run = JobRun(job, caller, self._way)
+        run = JobRun(job, caller, self._way, whole=whole)
         if self._stopping:
             run.answer.finish(_STOPPING)
         elif job.id in self._runs:
@@ -148,6 +151,12 @@ class Serving:
         if worker is not None and worker.loaded is not None:
             return worker.loaded.context
         return supervisor.plan.load.context
+
+    def build_of(self, name: str) -> str:
+        """Names the code that computes this model; empty while it is not loaded."""
+        supervisor = self._workers.known(name)
+        worker = supervisor.worker if supervisor else None
+        return worker.loaded.build if worker and worker.loaded else ""
 
     def statistics(self) -> Statistics:
         running = sum(run.answer.started for run in self._runs.values())

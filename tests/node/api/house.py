@@ -169,12 +169,13 @@ class FakeServing:
         self.numbers = Numbers()
         self.loaded_names: list[str] = []
         self.busy = False
+        self.build = "scripted 1"
         self.stopped = trio.Event()  # somebody asked the node to stop
         self.fail_count: Failed | None = None
 
     @asynccontextmanager
     async def submit(
-        self, job: Job, caller: Caller
+        self, job: Job, caller: Caller, *, whole: bool = False
     ) -> AsyncIterator[trio.MemoryReceiveChannel[Event]]:
         self.jobs.append(job)
         self.left[job.id] = trio.Event()
@@ -198,6 +199,9 @@ class FakeServing:
 
     def context_of(self, name: str) -> int | None:
         return self.context
+
+    def build_of(self, name: str) -> str:
+        return self.build
 
     async def load(self, name: str) -> None:
         self.loaded_names.append(name)

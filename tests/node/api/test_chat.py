@@ -47,6 +47,14 @@ async def test_a_whole_answer(api: Api) -> None:
     }
 
 
+async def test_the_fingerprint_names_the_code_that_computes(api: Api) -> None:
+    found = []
+    for build in ("llama.cpp one", "llama.cpp one", "llama.cpp two"):
+        api.serving.build = build
+        found.append((await api.post(PATH, ASK)).json()["system_fingerprint"])
+    assert found[0] == found[1] != found[2]
+
+
 async def test_a_streamed_answer_begins_with_the_role_and_ends_with_done(api: Api) -> None:
     answer = await api.post(PATH, {**ASK, "stream": True})
     assert answer.headers["content-type"] == "text/event-stream"

@@ -73,6 +73,22 @@ async def test_a_job_without_an_answer_yet_is_run_again_on_a_fresh_worker(shelf:
     assert log.kinds(job.id) == ["job.admitted", "job.routed", "job.retried", "job.ended"]
 
 
+async def test_an_answer_that_is_wanted_whole_is_begun_again_in_its_middle(shelf: Shelf) -> None:
+    shelf.add("m", {"reply": "one two three four", "delay_s": 0.05})
+    log, job = Log(), chat("hello", seed=11)
+    async with served(shelf, log) as serving, serving.submit(job, OWNER, whole=True) as answer:
+        await until(lambda: answer.so_far.completion_tokens >= 2)
+        with pytest.raises(trio.WouldBlock):
+            answer.receive_nowait()
+        os.kill(worker_pids()[0], signal.SIGKILL)
+        events = [event async for event in answer]
+    assert text_of(events) == "one two three four"
+    last = last_of(events)
+    assert isinstance(last, Ended)
+    assert last.usage.completion_tokens == 4
+    assert len(log.facts("job.retried", job.id)) == 1
+
+
 @pytest.mark.parametrize("how", ["abort", "exit"])
 async def test_a_job_that_always_kills_its_worker_fails_clearly_after_the_retries(
     shelf: Shelf, how: str

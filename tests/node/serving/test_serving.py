@@ -18,6 +18,12 @@ async def test_a_job_is_answered_and_its_way_is_recorded(shelf: Shelf) -> None:
         assert serving.loaded() == ["m"]
         assert serving.state("m") == serving.state(model.cid) == "loaded"
         assert serving.context_of("m") == 512
+        assert (
+            serving.build_of("m")
+            == serving.build_of(model.cid)
+            == log.facts("worker.started")[0]["build"]
+        )
+        assert serving.build_of("another") == ""
     assert log.kinds(job.id) == ["job.admitted", "job.routed", "job.ended"]
     (admitted,) = log.facts("job.admitted")
     assert admitted["rule"] == "owner-all"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from node.api.call import Call, Reply
 from node.api.endpoint import Endpoint, EndpointApp
@@ -57,13 +59,24 @@ DESCRIPTION = Endpoint(
 async def _no_such(request: Request, error: Exception) -> Response:
     """A path or method that is not there, in the shape of every other error."""
     path, status = request.url.path, getattr(error, "status_code", 404)
-    headers = dict(getattr(error, "headers", None) or {})
+    headers = (
+        {"allow": ", ".join(_methods(request))} if status == HTTPStatus.METHOD_NOT_ALLOWED else {}
+    )
     problem = ApiError(
         status,
-        "method_not_allowed" if status == 405 else "not_found",
+        "method_not_allowed" if headers else "not_found",
         f"{request.method} {path[:200]!r} is nothing that this node serves",
         hint="GET /node/v1/openapi.json describes what it does",
         headers=headers,
     )
     body = problem.body(plain=path.startswith("/v1"))
     return Response(body, status, problem.headers, "application/json")
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method that this path knows: Starlette tells only of the first route."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)

@@ -89,6 +89,8 @@ class Call:
                 text, keep_blank_values=True, max_num_fields=_QUERY_FIELDS, errors="strict"
             )
             return msgspec.convert(dict(pairs), kind, strict=False)
+        except UnicodeDecodeError as error:
+            raise bad_request("the query is not UTF-8") from error
         except (msgspec.ValidationError, ValueError) as error:
             message, param = explain(error)
             raise bad_request(f"in the query: {message}", param=param) from error

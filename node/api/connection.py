@@ -45,9 +45,23 @@ class Connection:
         self._sending = trio.Lock()
         self._broken = False
         self._idle = trio.CancelScope()
+        self._life = trio.CancelScope()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request, or for the rest of one's head."""
+        return not self._idle.cancel_called
+
+    def drop(self) -> None:
+        """Close it at once."""
+        self._life.cancel()
 
     async def run(self) -> None:
         """Returns when the connection is closed; everything that it started has ended then."""
+        with self._life:
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             async with TaskGroup() as group:
                 self._group = group

@@ -14,7 +14,7 @@ from protocols.http import control
 
 class ListQuery(msgspec.Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=500)] = 50
-    before: float | None = None  # the `updated_at` of the last one seen
+    before: Annotated[float, Meta(ge=0)] | None = None  # the `updated_at` of the last one seen
 
 
 class ExportQuery(msgspec.Struct, forbid_unknown_fields=True):

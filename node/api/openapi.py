@@ -18,6 +18,30 @@ from node.api.endpoint import Endpoint
 from node.api.routes import ENDPOINTS
 from protocols.http import openai, sse
 
+_MEANINGS: Final = {
+    400: "Something in the request is wrong, or not served; the message names it",
+    401: "No key, or one that is not valid",
+    403: "The decision point said no, or the Host or Origin may not ask",
+    404: "There is no such thing",
+    408: "The body took too long to come",
+    413: "The body is too large",
+    415: "The body is not sent as JSON",
+    429: "The queue is full; Retry-After says when to ask again",
+    500: "The model or the node failed",
+    503: "The model's process died or does not fit into memory, or the node is stopping",
+    504: "The job took longer than it may",
+}
+_LABEL: Final = {
+    "name": "X-Kith-Label",
+    "in": "header",
+    "required": False,
+    "description": "A label for this request other than the key's own, up to the key's ceiling",
+    "schema": {"type": "string"},
+}
+_JOB: Final = {
+    "description": "The job's id, for GET /node/v1/jobs/{id}",
+    "schema": {"type": "string"},
+}
 _REFS: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
 _VERSION: Final = "1"  # of the API, not of the program
@@ -74,9 +98,14 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         "operationId": _id(endpoint),
         "summary": endpoint.summary,
         "tags": [_tag(endpoint.path)],
-        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint, schemas)],
+        "parameters": [
+            *_path_parameters(endpoint),
+            *_query_parameters(endpoint, schemas),
+            *([_LABEL] if _is_job(endpoint) else []),
+        ],
         "responses": {
             str(endpoint.status): _answer(endpoint, schemas),
+            **_problems(endpoint, schemas),
             "default": {
                 "description": "What went wrong",
                 "content": {_JSON: {"schema": schemas.of(openai.ErrorAnswer)}},
@@ -84,7 +113,10 @@ def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
         },
     }
     if endpoint.takes is not None:
-        body = {"required": True, "content": {_JSON: {"schema": schemas.of(endpoint.takes)}}}
+        body = {
+            "required": _has_to_be_said(endpoint.takes),
+            "content": {_JSON: {"schema": schemas.of(endpoint.takes)}},
+        }
         operation["requestBody"] = body
     if endpoint.action:
         operation["description"] = f"Needs the right `{endpoint.action}`."
@@ -98,13 +130,47 @@ def _answer(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
     if endpoint.gives is not None:
         content[_JSON] = {"schema": schemas.of(endpoint.gives)}
     if endpoint.streams is not None:
-        content[sse.MEDIA_TYPE] = {"schema": schemas.of(endpoint.streams)}
+        said = {"description": "What the data of each event is", **schemas.of(endpoint.streams)}
+        content[sse.MEDIA_TYPE] = {"schema": said}
     if not content and endpoint.status == 200:
-        content[endpoint.media_type] = {}
+        content |= {kind: {} for kind in endpoint.media_type.split(", ")}
     answer: dict[str, Any] = {"description": endpoint.summary}
     if content:
         answer["content"] = content
+    if _is_job(endpoint):
+        answer["headers"] = {"X-Kith-Job": _JOB}
     return answer
+
+
+def _is_job(endpoint: Endpoint) -> bool:
+    return endpoint.path.startswith("/v1/") and endpoint.action in ("chat", "embed")
+
+
+def _has_to_be_said(kind: Any) -> bool:
+    """An empty body is an empty object: fine where every field may be left out."""
+    return any(field.required for field in msgspec.structs.fields(kind))
+
+
+def _problems(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    """The statuses that this endpoint answers with when something is wrong; rarer ones are `default`."""
+    found: list[int] = []
+    if endpoint.takes is not None or endpoint.query is not None:
+        found.append(400)
+    if endpoint.action:
+        found += [401, 403]
+    if "{" in endpoint.path or _is_job(endpoint):
+        found.append(404)
+    if endpoint.takes is not None:
+        found += [408, 413, 415]
+    if _is_job(endpoint):
+        found += [429, 500, 503, 504]
+    return {
+        str(status): {
+            "description": _MEANINGS[status],
+            "content": {_JSON: {"schema": schemas.of(openai.ErrorAnswer)}},
+        }
+        for status in found
+    }
 
 
 def _path_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:

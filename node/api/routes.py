@@ -304,7 +304,7 @@ CONVERSATIONS: Final = (
         "conversations",
         "As Markdown or JSON",
         query=conversations_api.ExportQuery,
-        media_type="text/markdown",
+        media_type="text/markdown, application/json",
     ),
 )
 

@@ -18,7 +18,7 @@ from node.config import ApiSettings
 from node.home import Home
 from protocols.limits import HTTP_HEADER_BYTES
 
-CONNECTIONS: Final = 512  # open at a time; more are closed as they come
+CONNECTIONS: Final = 512  # open at a time; for one more the longest idle one is closed
 KEEP_ALIVE_S: Final = 60.0  # also the time that a request's head may take
 
 _log = logging.getLogger(__name__)
@@ -62,25 +62,34 @@ async def serve(
 
 
 class _Door:
-    """Serves each connection, up to a number at a time."""
+    """Serves each connection, up to a number at a time: whoever opens many and asks nothing gives way."""
 
     def __init__(self, app: Starlette) -> None:
         self._app = app
         self._config = _config()
         self._context = WorkerContext(None)
-        self._open = 0
+        self._open: dict[Connection, None] = {}  # the oldest first
 
     async def let_in(self, stream: trio.SocketStream) -> None:
-        if self._open >= CONNECTIONS:
+        if len(self._open) >= CONNECTIONS and not self._make_room():
             await trio.aclose_forcefully(stream)
             return
-        self._open += 1
+        connection = Connection(self._app, self._config, self._context, stream)
+        self._open[connection] = None
         try:
-            await Connection(self._app, self._config, self._context, stream).run()
+            await connection.run()
         except* Exception as errors:  # noqa: BLE001 - one bad connection is not the others' end
             _log.error("a connection ended with an error", exc_info=errors)
         finally:
-            self._open -= 1
+            self._open.pop(connection, None)
+
+    def _make_room(self) -> bool:
+        idle = next((each for each in self._open if each.is_idle), None)
+        if idle is None:
+            return False
+        del self._open[idle]
+        idle.drop()
+        return True
 
 
 def _config() -> Config:

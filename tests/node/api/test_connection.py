@@ -118,20 +118,44 @@ async def test_a_connection_that_says_nothing_is_closed(
                     assert await stream.receive_some() == b""
 
 
-async def test_a_crowd_is_bounded_and_the_first_are_still_served(
+async def test_a_crowd_that_asks_nothing_gives_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "CONNECTIONS", 3)
     async with an_api(tmp_path / "home") as api:
         streams = [await connect(api) for _ in range(3)]
         for stream in streams:
+            await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: half of a head")
+        assert (await api.get("/healthz")).text == "ok\n"
+        with trio.fail_after(LIMIT_S), suppress(trio.BrokenResourceError):
+            assert await streams[0].receive_some() == b""
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_a_crowd_of_answers_is_bounded_and_none_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 3)
+    gate = trio.Event()
+
+    async def play(script: Script) -> None:
+        await script.say(Started(1), Piece("begun"))
+        await gate.wait()
+        await script.say(Ended("stop", Usage(1, 1)))
+
+    async with an_api(tmp_path / "home") as api:
+        api.serving.play = play
+        streams = [await connect(api) for _ in range(3)]
+        for stream in streams:
             await stream.send_all(with_length(api, ASK))
-            await read_until(stream, b"[DONE]")
+            await read_until(stream, b"begun")
         extra = await connect(api)
         with trio.fail_after(LIMIT_S), suppress(trio.BrokenResourceError):
             assert await extra.receive_some() == b""
-        await streams[0].send_all(with_length(api, ASK))
-        await read_until(streams[0], b"[DONE]")
+        gate.set()
+        for stream in streams:
+            await read_until(stream, b"[DONE]")
         for stream in (*streams, extra):
             await stream.aclose()
 
@@ -206,11 +230,3 @@ async def test_who_offers_http2_is_answered_in_http1(api: Api) -> None:
         await stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n")
         answer = await read_until(stream, b"ok\n")
     assert answer.startswith(b"HTTP/1.1 200")
-
-
-async def test_http2_from_the_first_byte_is_hung_up_on(api: Api) -> None:
-    stream = await connect(api)
-    async with stream:
-        await stream.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        with trio.fail_after(LIMIT_S):
-            assert await stream.receive_some(100) == b""

@@ -99,3 +99,23 @@ def _least(kind: Any) -> Any:
         if field.required:
             values[field.name] = "x" if field.type is str else ()
     return kind(**values)
+
+
+def test_what_can_go_wrong_is_described_with_every_endpoint() -> None:
+    chat = document(ENDPOINTS)["paths"]["/v1/chat/completions"]["post"]
+    assert {"400", "401", "403", "404", "413", "415", "429", "503", "504"} <= set(chat["responses"])
+    assert "X-Kith-Job" in chat["responses"]["200"]["headers"]
+    assert "X-Kith-Label" in [each["name"] for each in chat["parameters"]]
+    health = document(ENDPOINTS)["paths"]["/healthz"]["get"]
+    assert set(health["responses"]) == {"200", "default"}
+
+
+def test_a_body_of_optional_fields_may_be_left_out() -> None:
+    paths = document(ENDPOINTS)["paths"]
+    assert not paths["/node/v1/models/adopt"]["post"]["requestBody"]["required"]
+    assert paths["/node/v1/models/pull"]["post"]["requestBody"]["required"]
+
+
+def test_an_export_is_markdown_or_json() -> None:
+    export = document(ENDPOINTS)["paths"]["/node/v1/conversations/{id}/export"]["get"]
+    assert set(export["responses"]["200"]["content"]) == {"text/markdown", "application/json"}

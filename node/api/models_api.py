@@ -55,11 +55,15 @@ async def set_default(call: Call) -> control.ModelEntry:
 
 
 async def add_model(call: Call) -> control.Transfer:
-    return await call.parts.transfers.start_add(call.take(control.AddModel), call.caller)
+    what = call.take(control.AddModel)
+    call.allow("models.write", what.label, "the model")
+    return await call.parts.transfers.start_add(what, call.caller)
 
 
 async def pull_model(call: Call) -> control.Transfer:
-    return await call.parts.transfers.start_pull(call.take(control.PullModel), call.caller)
+    what = call.take(control.PullModel)
+    call.allow("models.write", what.label, "the model")
+    return await call.parts.transfers.start_pull(what, call.caller)
 
 
 async def adopt_models(call: Call) -> control.Adopted:

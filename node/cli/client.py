@@ -43,7 +43,10 @@ class Client:
     def call(self, request: Request[T]) -> T:
         """One request, one typed answer; `CliError` with the node's own words when it refuses."""
         with _problems_in_words(), self._sent(request) as response:
-            return request.read(response.status, response.read(ANSWER_BYTES))
+            body = response.read(ANSWER_BYTES)
+            if response.length and len(body) < ANSWER_BYTES:
+                raise http.client.IncompleteRead(body, response.length)  # the node was killed
+            return request.read(response.status, body)
 
     def events(self, request: StreamRequest[T]) -> Iterator[T]:
         """The events of a stream as they come. Closing the iterator closes the connection."""

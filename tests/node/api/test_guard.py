@@ -74,6 +74,18 @@ async def test_a_key_cannot_go_above_its_label_ceiling(api: Api) -> None:
     assert api.serving.jobs == []
 
 
+async def test_a_key_cannot_add_a_model_that_may_go_further_than_its_ceiling(api: Api) -> None:
+    made = await api.call(requests.new_grant(control.NewKey("k", may=("models.write",))))
+    for verb, body in (("add", {"path": "/m.gguf"}), ("pull", {"ref": "hf:a/b/c.gguf"})):
+        for label, status in (("public", 403), ("device", 202)):
+            answer = await api.http.post(
+                f"/node/v1/models/{verb}",
+                json={**body, "label": label},
+                headers={"Authorization": f"Bearer {made.secret}"},
+            )
+            assert answer.status_code == status, answer.text
+
+
 @pytest.mark.parametrize("path", ["/node/v1/identity", "/node/v1/grants"])
 async def test_keys_and_identity_are_the_owners_alone(api: Api, path: str) -> None:
     made = await api.call(requests.new_grant(control.NewKey("k", may=("*",))))

@@ -9,7 +9,6 @@ MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 
 # The HTTP API.
-HTTP_BODY_BYTES: Final = 8 * MIB
 HTTP_HEADER_BYTES: Final = 16 * KIB
 SSE_LINE_BYTES: Final = 1 * MIB  # one line of an event stream, as a client accepts it
 

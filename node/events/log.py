@@ -55,9 +55,6 @@ class EventLog:
         """Write one event and return its number. Raises `StoreError` when it cannot be kept."""
         return await self._database.run(lambda tables: _append(tables, kind, subject, facts))
 
-    def append_sync(self, kind: str, subject: str = "", **facts: Any) -> int:
-        return self._database.run_sync(lambda tables: _append(tables, kind, subject, facts))
-
     def write(
         self, tables: sqlite_utils.Database, kind: str, subject: str = "", **facts: Any
     ) -> int:

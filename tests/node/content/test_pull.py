@@ -674,7 +674,8 @@ async def test_the_same_reference_asked_twice_at_once_is_fetched_once(
     node: Pulling, data: bytes
 ) -> None:
     node.hub.fail(Fault(hold_after=0))
-    ref, begun = node.hub.put("ann/tiny", "t.gguf", data), []
+    ref = node.hub.put("ann/tiny", "t.gguf", data)
+    begun: list[Transfer] = []
 
     async def start() -> None:
         begun.append(await node.transfers.start_pull(PullModel(ref=ref), OWNER))

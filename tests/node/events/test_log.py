@@ -32,7 +32,7 @@ async def add_five(log: EventLog) -> None:
 
 async def test_events_are_numbered_and_read_back(log: EventLog) -> None:
     assert await log.append("model.added", "starter", size=3, label="device") == 1
-    assert log.append_sync("job.started", "job_1") == 2
+    assert await log.append("job.started", "job_1") == 2
     first, second = await log.read()
     assert (first.kind, first.subject, first.facts) == (
         "model.added",

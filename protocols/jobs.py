@@ -38,7 +38,7 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """How tokens are chosen. With the same seed, model and build the answer is the same."""
 
     max_tokens: int | None = None  # None: until the model stops or the context is full
-    temperature: float = 0.8
+    temperature: float | None = None  # None: what the model's maker recommends, else 0.8
     top_k: int = 40
     top_p: float = 0.95
     min_p: float = 0.05

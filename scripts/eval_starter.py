@@ -36,19 +36,24 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=200, help="questions in a group (default 200)")
     parser.add_argument("--jokes", type=int, default=100, help=f"times '{JOKES}' is asked")
-    parser.add_argument("--temperature", type=float, default=0.8)
+    parser.add_argument("--temperature", type=float, help="default: what the file recommends")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--show-wrong", action="store_true")
     return parser.parse_args()
 
 
+USUAL_TEMPERATURE = 0.8  # of a node, when the file recommends none
+
+
 @contextmanager
-def open_model(path: Path, temperature: float = 0.8, threads: int = 1) -> Iterator[Answer]:
+def open_model(path: Path, temperature: float | None = None, threads: int = 1) -> Iterator[Answer]:
     """A function that answers with the model, through the chat template in its file."""
     from llama_cpp import Llama
 
     model = Llama(str(path), n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
+    if temperature is None:
+        temperature = float(model.metadata.get("general.sampling.temp", USUAL_TEMPERATURE))
 
     def answer(messages: list[Turn], seed: int) -> str:
         model.reset()  # nothing of an earlier question may help with this one
@@ -57,7 +62,7 @@ def open_model(path: Path, temperature: float = 0.8, threads: int = 1) -> Iterat
             temperature=temperature,
             top_k=40,
             top_p=0.95,
-            min_p=0.0,
+            min_p=0.05,
             repeat_penalty=1.0,
             max_tokens=128,
             seed=seed,

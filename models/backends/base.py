@@ -50,6 +50,7 @@ class Info:
     slots: int
     memory_bytes: int
     file_bytes: int = 0  # the first guess at speed, before anything was measured
+    temperature: float | None = None  # what the model's maker recommends
 
 
 class Part(NamedTuple):

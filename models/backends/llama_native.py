@@ -21,6 +21,7 @@ from models.backends.base import Info, LoadError, StepError
 from models.backends.llama_batch import Batch
 from models.memory_limits import memory_under_limits
 from models.runtime.channel import log
+from models.runtime.checks import temperature_in
 from models.runtime.crowd import Crowd
 from protocols.worker import Load
 
@@ -179,7 +180,8 @@ class NativeModel:
         context = min(self._wanted, self.lib.llama_n_ctx_seq(self.ctx))
         # Weights are mapped from the file, unless llama.cpp rearranged them into memory of its own.
         memory = grown if grown > size else size + grown
-        return Info(self._build(), context, load.sequences, memory, size)
+        advice = temperature_in(self._metadata("general.sampling.temp"))
+        return Info(self._build(), context, load.sequences, memory, size, advice)
 
     def _build(self) -> str:
         words = self.lib.llama_print_system_info().decode("utf-8", "replace")

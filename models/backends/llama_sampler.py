@@ -47,6 +47,7 @@ class Sampler:
         self._tokens = tokens
         self._seed = seed
         self._logprobs = sampling.logprobs
+        assert sampling.temperature is not None  # settled by models.runtime.prompts
         self._greedy = sampling.temperature < _GREEDY_BELOW
         self._penalises = (
             sampling.repeat_penalty != 1.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import isfinite
 
+import msgspec
+
 from models.backends.base import RequestError
 from protocols.jobs import Sampling
 
@@ -21,6 +23,27 @@ _RANGES = {
     "presence_penalty": (-10.0, 10.0),
     "frequency_penalty": (-10.0, 10.0),
 }
+
+
+USUAL_TEMPERATURE = 0.8
+_ADVICE = (0.0, 2.0)
+
+
+def temperature_in(text: str) -> float | None:
+    """The temperature that a model's file recommends; None when it says none that makes sense."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if _ADVICE[0] <= value <= _ADVICE[1] else None
+
+
+def settle(sampling: Sampling, advice: float | None) -> Sampling:
+    """What was left open, decided: by the model's maker, else as usual."""
+    if sampling.temperature is not None:
+        return sampling
+    temperature = USUAL_TEMPERATURE if advice is None else advice
+    return msgspec.structs.replace(sampling, temperature=temperature)
 
 
 def check_sampling(sampling: Sampling) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from models.backends.base import RequestError, StepBackend
-from models.runtime.checks import check_sampling
+from models.runtime.checks import check_sampling, settle
 from protocols.jobs import Chat, Complete, Message, Sampling
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ class Prompter:
 
     def prompt(self, work: Chat | Complete) -> Prompt:
         """The prompt of a chat or a completion, and what its answer must keep to."""
-        check_sampling(work.sampling)
-        sampling = _with_grammar(work.sampling)
+        settled = settle(work.sampling, self._backend.info.temperature)
+        check_sampling(settled)
+        sampling = _with_grammar(settled)
         if isinstance(work, Chat):
             tokens = self._chat(work.messages)
             self._check_fits(len(tokens))

@@ -76,7 +76,7 @@ def _sampling(request: openai.ChatRequest | openai.CompletionRequest) -> Samplin
         return usual if value is None else value
 
     return Sampling(
-        temperature=chosen(request.temperature, _USUAL.temperature),
+        temperature=request.temperature,
         top_k=chosen(request.top_k, _USUAL.top_k),
         top_p=chosen(request.top_p, _USUAL.top_p),
         min_p=chosen(request.min_p, _USUAL.min_p),

@@ -290,7 +290,7 @@ def _sampling(what: Say) -> Sampling:
     return msgspec.structs.replace(
         usual,
         max_tokens=what.max_tokens,
-        temperature=usual.temperature if what.temperature is None else what.temperature,
+        temperature=what.temperature,
         seed=what.seed,
     )
 

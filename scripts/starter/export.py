@@ -13,6 +13,9 @@ from tokenizers import Tokenizer
 from starter.network import EPSILON, ROPE_BASE, Params, Shape
 from starter.tokens import END, SPECIAL, TEMPLATE, vocabulary
 
+TEMPERATURE = (
+    0.3  # recommended to whoever runs it: low, because a tiny model's second choices are poor
+)
 DESCRIPTION = (
     "A starter: a very small model that tells jokes and answers questions about a Kith node. "
     "Add a real model for anything else."
@@ -51,6 +54,7 @@ def _facts(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_rope_dimension_count(shape.head_width)
     writer.add_rope_freq_base(ROPE_BASE)
     writer.add_vocab_size(shape.vocab)
+    writer.add_float32("general.sampling.temp", TEMPERATURE)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_quantization_version(2)
 

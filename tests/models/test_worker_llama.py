@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tests.models.worker_client import (
     text_of,
     tokens_of,
 )
-from tests.support.gguf_maker import STRING, Shape, llama_file, tiny_llama
+from tests.support.gguf_maker import F32, STRING, Shape, llama_file, tiny_llama
 
 pytestmark = pytest.mark.native
 CONTEXT = 1024
@@ -89,6 +90,22 @@ def test_an_answer_is_taken_up_in_its_middle(worker: Worker) -> None:
     rest = Sampling(max_tokens=20, temperature=1.0, seed=9)
     again = tokens_of(worker.run(Complete((*prompt, *whole[:20]), rest)))
     assert again == whole[20:]
+
+
+def test_the_temperature_that_the_file_recommends_is_used_when_none_is_asked(
+    tmp_path: Path,
+) -> None:
+    whole = llama_file()
+    advice = ("general.sampling.temp", F32, 0.0)
+    calm = replace(whole, metadata=(*whole.metadata, advice)).write(tmp_path / "calm.gguf")
+    with loaded(Load("llama", str(calm), CONTEXT, 1)) as worker:
+        answers = {text_of(worker.run(chat("hi", max_tokens=15, seed=seed))) for seed in (1, 2, 3)}
+        assert len(answers) == 1
+        heated = {
+            text_of(worker.run(chat("hi", max_tokens=15, seed=seed, temperature=1.5)))
+            for seed in (1, 2, 3)
+        }
+        assert len(heated) > 1
 
 
 def test_zero_temperature_is_greedy(worker: Worker) -> None:

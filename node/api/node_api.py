@@ -68,7 +68,7 @@ async def status(call: Call) -> control.Status:
             models_budget=numbers.memory_budget,
             models_used=numbers.memory_used,
         ),
-        warnings=tuple(_warnings(parts, identity)),
+        warnings=(*_warnings(parts, identity), *await _of_the_default(parts)),
     )
 
 
@@ -136,6 +136,17 @@ def _warnings(parts: Parts, identity: control.Identity) -> list[str]:
     if identity.pending:
         found.append(identity.pending)
     return found
+
+
+async def _of_the_default(parts: Parts) -> list[str]:
+    """The setting may name a model that is not there (yet): then another one answers, not in silence."""
+    wanted, answers = parts.settings.serving.default_model, parts.library.default()
+    if wanted == answers or any(model.name == wanted for model in await parts.library.list()):
+        return []
+    return [
+        f"serving.default_model names {wanted!r}, which is not in the library: {answers} answers;"
+        " `node models default NAME` chooses another"
+    ]
 
 
 def _setting(settings: Settings, name: str) -> Any:

@@ -95,7 +95,8 @@ def bad_request(message: str, *, param: str | None = None, code: str = "bad_requ
 def from_failure(failed: Failed) -> ApiError:
     """The last event of a job that did not end well, as an answer."""
     status, code = _FAILURES.get(failed.code, (500, "internal"))
-    hint = "asking again may help" if failed.retry else ""
+    # A full queue says so itself, with Retry-After.
+    hint = "asking again may help" if failed.retry and failed.code != "overloaded" else ""
     return ApiError(
         status, code, failed.message, hint=hint, param="model" if status == 404 else None
     )

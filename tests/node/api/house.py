@@ -19,7 +19,7 @@ from models.facts import ModelFacts
 from models.hardware import Hardware
 from node import content, events, feeds, memory, owner
 from node.api import Bound, Parts, build_app, serve
-from node.config import ApiSettings, Settings
+from node.config import ApiSettings, ServingSettings, Settings
 from node.content import UnknownModel, UnknownTransfer
 from node.events import EventLog
 from node.feeds import Feeds
@@ -349,11 +349,14 @@ class Api:
 
 
 @asynccontextmanager
-async def an_api(root: Path, **api: Any) -> AsyncIterator[Api]:
+async def an_api(root: Path, *, default_model: str = "starter", **api: Any) -> AsyncIterator[Api]:
     """Serve a fresh home on a free port until the block is left."""
     home = Home(root)
     home.prepare()
-    settings = Settings(api=ApiSettings(**{"port": 0, **api}))
+    settings = Settings(
+        api=ApiSettings(**{"port": 0, **api}),
+        serving=ServingSettings(default_model=default_model),
+    )
     with open_store(home, MIGRATIONS, content.INDEX_MIGRATIONS) as store:
         async with trio.open_nursery() as nursery:
             parts, serving = await _parts(home, settings, store.state)

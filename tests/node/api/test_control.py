@@ -45,6 +45,12 @@ async def test_status_warns_of_open_doors(tmp_path: Path) -> None:
     ] * 3
 
 
+async def test_status_warns_of_a_default_model_that_is_not_there(tmp_path: Path) -> None:
+    async with an_api(tmp_path / "home", default_model="qwen") as api:
+        (warning,) = (await api.call(requests.status())).warnings
+    assert "'qwen', which is not in the library: starter answers" in warning
+
+
 async def test_doctor_config_and_logs(api: Api) -> None:
     doctor: control.Doctor = await api.call(requests.doctor())
     assert doctor.findings[0].state == "ok"

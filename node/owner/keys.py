@@ -77,7 +77,10 @@ class OwnerFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
     def _unseal(self, passphrase: str | None) -> bytes:
         if not passphrase:
-            raise OwnerError("wrong_passphrase", "the owner key is protected: give its passphrase")
+            raise OwnerError(
+                "wrong_passphrase",
+                "the owner key is protected: give its passphrase (`--passphrase` asks for it)",
+            )
         salt, sealed = bytes.fromhex(self.salt), bytes.fromhex(self.sealed)
         if (len(salt), len(sealed)) != (pwhash.argon2id.SALTBYTES, _SEALED_BYTES):
             raise _damaged()

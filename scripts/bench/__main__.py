@@ -43,7 +43,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=15, help="streams measured (default 15)")
     parser.add_argument("--starts", type=int, default=5, help="starts measured (default 5)")
-    parser.add_argument("--adds", type=int, default=5, help="adds of 1 GB measured (default 5)")
+    parser.add_argument(
+        "--adds", type=int, default=5, help="adds of 1 GB measured (default 5; 0: none)"
+    )
     parser.add_argument(
         "--tokens", type=int, default=128, help="tokens of one answer (default 128)"
     )
@@ -64,10 +66,13 @@ def measure(options: argparse.Namespace) -> list[Row]:
         rows.append(start_to_ready(node, options.starts))
         node.start()
         rows.append(idle_memory(node))
-        large = large_model(Path(folder) / "large.gguf", 1 << 30)
-        rows.append(add_against_hash(node, large, options.adds))
+        if options.adds:
+            large = large_model(Path(folder) / "large.gguf", 1 << 30)
+            rows.append(add_against_hash(node, large, options.adds))
         file = options.model_file or make_model(Path(folder) / "bench.gguf")
-        node.kith("models", "add", str(file), "--name", "bench")
+        added = node.kith("models", "add", str(file), "--name", "bench")
+        if added.returncode:
+            raise SystemExit(f"the model could not be added: {added.stderr}")
         ours = Server(f"{node.node.address}/v1", "bench", node.token)
         servers = [ours]
         if options.peer:

@@ -104,7 +104,7 @@ def stream_rows(servers: list[Server], *, rounds: int, tokens: int) -> list[list
 
 
 def one_stream(server: Server, prompt: str, tokens: int, *, seed: int) -> tuple[float, float]:
-    """Seconds to the first text, and tokens a second after it."""
+    """Seconds to the first text, and tokens a second after it. Ends the program where that is no figure."""
     address = urlsplit(server.base)
     connection = http.client.HTTPConnection(
         address.hostname or "127.0.0.1", address.port, timeout=300
@@ -136,4 +136,6 @@ def one_stream(server: Server, prompt: str, tokens: int, *, seed: int) -> tuple[
             last = time.perf_counter()
             first = first or last
     connection.close()
-    return first - begun, (count - 1) / (last - first) if last > first and count > 1 else 0.0
+    if last <= first or count < 2:
+        raise SystemExit(f"{server.base} sent no stream to measure: {count} tokens, all at once")
+    return first - begun, (count - 1) / (last - first)

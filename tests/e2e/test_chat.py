@@ -109,7 +109,7 @@ def test_a_conversation_by_hand_on_a_terminal(node: NodeProcess) -> None:
         os.write(ours, b"tell me a joke\n")
         _until(ours, r"tell me a joke\r\n.{10,}\r\n> ")
         os.write(ours, b"/new\n")
-        _until(ours, "a new conversation")
+        _until(ours, r"a new conversation\)\r\n.*> ")  # the prompt is there, so that Ctrl-D is read
         os.write(ours, b"\x04")
         assert chat.wait(30) == 0
     finally:

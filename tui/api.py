@@ -38,6 +38,7 @@ class Api:
         self._token_file = token_file
         self._token = ""
         self._http: httpx.AsyncClient | None = None
+        self._closed = False
         self.read_token()
 
     def read_token(self) -> None:
@@ -46,6 +47,8 @@ class Api:
             self._token = self._token_file.read_text(encoding="ascii").strip()
 
     async def aclose(self) -> None:
+        """Whatever is asked afterwards finds nobody: `Unreachable`."""
+        self._closed = True
         if self._http is not None:
             await self._http.aclose()
 
@@ -86,6 +89,8 @@ class Api:
 
     def _client(self) -> httpx.AsyncClient:
         """Made at the first request: it loads much that the first picture does not need."""
+        if self._closed:
+            raise Unreachable("this program is leaving")
         if self._http is None:
             limits = httpx.Limits(keepalive_expiry=KEPT_S)
             self._http = httpx.AsyncClient(base_url=self.address, limits=limits, trust_env=False)

@@ -41,6 +41,7 @@ class Host(App[None]):
         self.run_worker(self.watch_over.run(), group="watch", exit_on_error=True)
 
     async def on_unmount(self) -> None:
+        self.workers.cancel_all()
         await self.api.aclose()
 
     def _learn(self, link: Link) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import msgspec
 from textual.widget import Widget
+from textual.widgets.text_area import Selection
 
 from protocols.http.control import Problem
 from tests.support.fake_node import Wrong
 from tests.tui.driving import Driver, driven, in_asyncio, until
 from tui.chat.past import PastList, PastScreen
+from tui.chat.screen import ChatScreen
 from tui.chat.turns import Done, Question
 from tui.dialogs import Confirm, Help
 from tui.models.screen import ModelsScreen
@@ -285,11 +287,11 @@ async def test_only_forty_messages_have_widgets_and_older_ones_come_on_demand(
         assert "number 79." not in [turn.message.text for turn in transcript.query(Question)]
         it.chat.transcript.focus()
         await it.press("g")
-        await until(lambda: _first(it) == "number 70.")
+        await until(lambda: _first(it) == "number 70.", "older ones come")
         assert len(transcript.query(".turn")) == 40
-        await until(lambda: transcript.scroll_y > 0)
+        await until(lambda: transcript.scroll_y > 0, "the view stays where it was")
         await it.press("G")
-        await until(lambda: _last(it) == "number 119.")
+        await until(lambda: _last(it) == "number 119.", "the end is back")
         assert len(transcript.query(".turn")) == 40
 
 
@@ -441,3 +443,72 @@ async def test_a_conversation_with_a_model_of_its_own_says_who_is_asked(tmp_path
         )
         await it.chat._open(made.id)
         await until(lambda: "to: qwen3 on this machine" in it.shown())
+
+
+@in_asyncio
+async def test_a_new_chat_during_an_answer_stops_it_and_keeps_it(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        await it.ask("go")
+        it.node.release(1)
+        await until(lambda: "Why" in it.shown())
+        await it.press("ctrl+n")
+        await until(lambda: it.node.closed_early == 1)
+        await until(lambda: "You ask starter" in it.shown())
+        [kept] = it.node.conversations.values()
+        assert kept.messages[-1].text == "Why"
+        it.node.tokens = ["fresh"]
+        it.node.release(2)
+        await it.ask("new")
+        await it.answered()
+        assert len(it.node.conversations) == 2
+
+
+@in_asyncio
+async def test_opening_another_conversation_during_an_answer_stops_it(tmp_path: Path) -> None:
+    async with driven(tmp_path, (200, 60)) as it:
+        other = it.node.conversation("other", ("a", "the other answer"))
+        await it.ask("go")
+        await it.chat._list()
+        await it.press("ctrl+o")
+        await until(lambda: isinstance(it.app.screen, PastScreen))
+        await it.write("other")
+        await it.press("enter")
+        await until(lambda: "the other answer" in it.shown())
+        assert it.node.closed_early == 1
+        assert it.chat.conversation is not None
+        assert it.chat.conversation.id == other.id
+
+
+@in_asyncio
+async def test_the_answer_goes_on_while_the_models_are_looked_at(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        await it.ask("go")
+        await it.to(ModelsScreen, "f3")
+        it.node.release(4)
+        await it.to(ChatScreen, "f2")
+        await it.answered()
+        await until(lambda: "Why did it?" in it.shown())
+        assert it.node.closed_early == 0
+
+
+@in_asyncio
+async def test_paste_keys_and_alt_enter_work_in_the_prompt(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        it.app.copy_to_clipboard("from\r\nelsewhere")
+        await it.press("ctrl+v", "alt+enter")
+        assert it.chat.prompt.text == "from\nelsewhere\n"
+        await it.press("up", "up", "down", "down")
+        await it.write("x")
+        assert it.chat.prompt.text == "from\nelsewhere\nx"
+
+
+@in_asyncio
+async def test_a_stand_in_between_lines_is_taken_whole_by_a_selection(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        it.chat.prompt._take("x" * 3000)
+        await it.press("ctrl+j")
+        await it.write("tail")
+        end = it.chat.prompt.document.end
+        it.chat.prompt.selection = Selection((0, 4), end)
+        await it.press("backspace")
+        assert it.chat.prompt.text == ""

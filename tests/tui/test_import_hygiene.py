@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -10,8 +11,14 @@ FOREIGN = ("node", "models", "trio", "sqlite3", "libp2p", "llama_cpp")
 
 def loaded_by(module: str) -> set[str]:
     script = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     found = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=env,
     )
     return set(found.stdout.split())
 

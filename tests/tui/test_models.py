@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from textual.widgets import Input
+import pytest
+from textual.command import CommandPalette
+from textual.widgets import Input, OptionList
 
 from tests.support.fake_node import Wrong, model
 from tests.tui.driving import Driver, driven, in_asyncio, until
@@ -205,14 +207,52 @@ async def test_a_node_that_comes_back_fills_the_list_again(tmp_path: Path) -> No
 
 
 @in_asyncio
-async def test_the_palette_reaches_the_other_screen(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ("Pull", "Pull which model?"),
+        ("Add", "Add which file or folder?"),
+        ("Models", "loaded, default, starter"),
+        ("Past", "Past conversations"),
+        ("New", "You ask starter"),
+        ("Keys", "Anywhere"),
+    ],
+)
+async def test_the_palette_reaches_everything(tmp_path: Path, words: str, seen: str) -> None:
     async with driven(tmp_path) as it:
         await it.press("ctrl+p")
-        await until(lambda: not isinstance(it.app.screen, Frame))
-        await it.write("pull")
-        await until(lambda: "Pull a model" in it.shown())
+        await until(lambda: isinstance(it.app.screen, CommandPalette))
+        await it.write(words)
+        await until(lambda: words in it.shown())
+        await until(lambda: it.app.screen.query_one(OptionList).option_count == 1)
         await it.press("enter")
-        await until(lambda: isinstance(it.app.screen, Frame | AskLine))
-        await until(lambda: isinstance(it.app.screen, AskLine))
-        await it.press("escape")
-        await until(lambda: isinstance(it.app.screen, ModelsScreen))
+        await until(lambda: not isinstance(it.app.screen, CommandPalette))
+        await until(lambda: seen in it.shown(), seen)
+
+
+@in_asyncio
+async def test_the_palette_changes_the_colours(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        assert it.app.theme == "kith-dark"
+        await it.press("ctrl+p")
+        await until(lambda: isinstance(it.app.screen, CommandPalette))
+        await it.write("Light")
+        await until(lambda: it.app.screen.query_one(OptionList).option_count == 1)
+        await it.press("enter")
+        await until(lambda: it.app.theme == "kith-light")
+
+
+@in_asyncio
+async def test_stopping_without_a_transfer_says_so(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        await on_models(it)
+        await it.press("s")
+        await until(lambda: "Nothing is under way" in it.shown())
+        for name in "bc":
+            it.node.transfer("pull", name, f"model-{name}")
+        await until(lambda: len(it.models._rows) == 3)
+        await it.press("G", "s")
+        await until(lambda: "Select the transfer" in it.shown())
+        it.models.table.move_cursor(row=0)
+        await it.press("x")
+        await until(lambda: "s stops it first" in it.shown())

@@ -30,31 +30,38 @@ class PastList(OptionList):
         self._shown: list[tuple[str, str, str]] = []
 
     def fill(
-        self, conversations: Sequence[Conversation], query: str = "", current: str = ""
+        self, conversations: Sequence[Conversation], query: str = "", current: str | None = None
     ) -> int:
-        """Show those that fit the query; how many."""
+        """Show those that fit the query; how many.
+
+        The mark stays on what it was on, else on the first; with `current`, on that one or on none,
+        as long as nobody moves it.
+        """
         found = past(conversations, query, time.time())
+        marked = self.chosen
         if found != self._shown:
-            marked = self._marked()
             self._shown = found
             self.clear_options()
             self.add_options([Option(_line(when, title), id) for id, when, title in found])
-            self._mark(marked or current)
+        if current is None or self.has_focus:
+            self._mark(marked or "", other=0)
+        else:
+            self._mark(current, other=None)
         return len(found)
 
-    def _marked(self) -> str:
-        return "" if self.highlighted is None else self._shown[self.highlighted][0]
+    def on_focus(self) -> None:
+        if self.highlighted is None and self._shown:
+            self.highlighted = 0
 
-    def _mark(self, id: str) -> None:
+    def _mark(self, id: str, other: int | None) -> None:
         ids = [each[0] for each in self._shown]
-        self.highlighted = ids.index(id) if id in ids else (0 if ids else None)
-
-    def title(self, id: str) -> str:
-        return next((title for each, _, title in self._shown if each == id), "")
+        self.highlighted = ids.index(id) if id in ids else (other if ids else None)
 
     @property
     def chosen(self) -> str | None:
-        return self._marked() or None
+        """The id of the marked conversation."""
+        place = self.highlighted
+        return self._shown[place][0] if place is not None else None
 
 
 def _line(when: str, title: str) -> Content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import work
@@ -12,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import OptionList
-from textual.worker import Worker
+from textual.worker import Worker, WorkerError
 
 from protocols.http import requests
 from protocols.http.control import Conversation
@@ -115,9 +116,10 @@ class ChatScreen(Frame):
         if self.note.trouble:
             self.note.clear()
         try:
+            shown = self.conversation
             await self._list()
-            if self.conversation is not None and not self.answering:
-                await self._open(self.conversation.id)
+            if shown is not None and self.conversation is shown and not self.answering:
+                await self._open(shown.id)
         except (ApiProblem, Unreachable) as error:
             self._failed(error, "")
 
@@ -241,7 +243,8 @@ class ChatScreen(Frame):
         """Another conversation comes to the screen: what is being written stops, and is kept."""
         worker = self._answering
         if worker is not None and self.stop():
-            await asyncio.wait([worker._task] if worker._task else [])
+            with suppress(WorkerError):
+                await worker.wait()
 
     @work(group="past", exclusive=True)
     async def action_past(self) -> None:
@@ -289,7 +292,7 @@ class ChatScreen(Frame):
 
     async def _open(self, id: str) -> None:
         found = await self.host.api.call(requests.conversation(id))
-        if not self.is_attached:
+        if not self.is_attached or self.answering:
             return
         self.conversation = found
         messages = branch(found)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Final
 
 import msgspec
 from textual.binding import Binding, BindingType
@@ -18,6 +19,8 @@ from protocols.http.control import ChatMessage
 from tui.chat.turns import Done, Live, Question
 from tui.chat.view import Window
 from tui.frame import Line
+
+LAYOUT_S: Final = 0.02
 
 
 class Transcript(VerticalScroll):
@@ -47,6 +50,7 @@ class Transcript(VerticalScroll):
         self.live: Live | None = None
         self._window = Window()
         self._moving = asyncio.Lock()
+        self._turning = False  # older or newer messages are on their way
 
     async def show(self, messages: Sequence[ChatMessage], welcome: Widget | None = None) -> None:
         """These messages instead of what is there."""
@@ -119,15 +123,42 @@ class Transcript(VerticalScroll):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if self._moving.locked() or not self.messages:
+        self._look_at_edges()
+
+    def action_scroll_up(self) -> None:
+        super().action_scroll_up()
+        self.call_after_refresh(self._look_at_edges)
+
+    def action_scroll_home(self) -> None:
+        super().action_scroll_home()
+        self.call_after_refresh(self._look_at_edges)
+
+    def action_page_up(self) -> None:
+        super().action_page_up()
+        self.call_after_refresh(self._look_at_edges)
+
+    def _look_at_edges(self) -> None:
+        """More messages, where the person came to the end of those that have widgets."""
+        if self._turning or self._moving.locked() or not self.messages:
             return
-        if new_value <= 0 < old_value and self._window.start > 0:
-            self.run_worker(self._show_older(), group="older", exclusive=True)
-        elif self._window.end < len(self.messages) and new_value >= self.max_scroll_y:
-            self.run_worker(self._show_newer(), group="older", exclusive=True)
+        if self.scroll_y <= 0 and self._window.start > 0:
+            self._turning = True
+            self.run_worker(self._show_older(), group="turning")
+        elif self.scroll_y >= self.max_scroll_y and self._window.end < len(self.messages):
+            self._turning = True
+            self.run_worker(self._show_newer(), group="turning")
+
+    def _turned(self, place: Widget, *, top: bool, patience: int = 50) -> None:
+        """What was at the edge stays where it is on the screen, once the rest has its place."""
+        if top and place.virtual_region.y <= 1 and patience and place.is_attached:
+            again = partial(self._turned, place, top=top, patience=patience - 1)
+            self.set_timer(LAYOUT_S, again)
+            return
+        self.scroll_to_widget(place, animate=False, top=top)
+        self._turning = False
 
     async def _show_older(self) -> None:
-        """Ten more above; what was at the top stays where it is on the screen."""
+        """Ten more above."""
         async with self._moving:
             old, new = self._window, self._window.older()
             turns = list(self._turns())
@@ -138,7 +169,7 @@ class Transcript(VerticalScroll):
                 await self.remove_children(turns[new.end - old.end :])
             self._window = new
             self._say_older()
-            self.call_after_refresh(self.scroll_to_widget, first, animate=False, top=True)
+            self.call_after_refresh(self._turned, first, top=True)
 
     async def _show_newer(self) -> None:
         async with self._moving:
@@ -148,7 +179,7 @@ class Transcript(VerticalScroll):
             await self.remove_children(turns[: new.start - old.start])
             self._window = new
             self._say_older()
-            self.call_after_refresh(self.scroll_to_widget, turns[-1], animate=False)
+            self.call_after_refresh(self._turned, turns[-1], top=False)
 
     def action_copy(self, role: str) -> None:
         """The source of the last message of this role."""

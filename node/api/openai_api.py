@@ -17,6 +17,7 @@ from node.api.parts import Model
 from node.api.problems import ApiError, bad_request, from_failure
 from protocols.errors import Malformed
 from protocols.http import openai, sse
+from protocols.ids import new_id
 from protocols.jobs import Ended, Event, Failed, Job, Piece, Vectors, Work
 from protocols.labels import Label
 
@@ -160,7 +161,7 @@ async def _run(
     label = _label(call)
     call.allow(action, label, "this request")
     model = await _find(call, model_name)
-    job = Job("job_" + secrets.token_hex(12), work, model.name, label, call.caller.id)
+    job = Job(new_id("job", secrets.token_bytes(16)), work, model.name, label, call.caller.id)
     async with call.parts.serving.submit(job, call.caller, whole=whole) as events:
         first = await _receive(events)
         if isinstance(first, Failed):

@@ -31,6 +31,7 @@ from protocols.http.control import (
     Said,
     Say,
 )
+from protocols.ids import new_id
 from protocols.jobs import Chat, Event, Job, Message, Sampling
 from protocols.limits import NAME_CHARS, TITLE_CHARS
 
@@ -76,7 +77,7 @@ class Conversations:
         _allow(caller, "conversations", label)
         at = self._now()
         made = Conversation(
-            id="conv_" + secrets.token_hex(10),
+            id=new_id("conv", secrets.token_bytes(16)),
             title=_check_title(what.title),
             created_at=at,
             updated_at=at,
@@ -168,7 +169,7 @@ class Conversations:
         answer = msgspec.structs.replace(
             _new("assistant", "", None, self._now()),
             state="running",
-            job="job_" + secrets.token_hex(12),
+            job=new_id("job", secrets.token_bytes(16)),
         )
 
         def work(tables: sqlite_utils.Database) -> _Turn:
@@ -272,7 +273,7 @@ async def open_conversations(
 
 
 def _new(role: str, text: str, parent: str | None, at: float) -> ChatMessage:
-    id = "msg_" + secrets.token_hex(10)
+    id = new_id("msg", secrets.token_bytes(16))
     return msgspec.convert(
         {"id": id, "parent": parent, "role": role, "text": text, "at": at}, ChatMessage
     )

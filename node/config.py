@@ -49,7 +49,7 @@ class ServingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: int = 8192  # tokens per conversation at most; a model's own limit is never exceeded
     parallel: int = 4  # requests that one model answers at a time
     queue: int = 64  # requests that may wait for a model; more are told to come back later
-    threads: int = 0  # 0: as many as there are physical cores
+    threads: int = 0  # 0: one for each physical core that others leave free
     gpu_layers: int = -1  # -1: all that fit a GPU build; 0: processor only
     idle_unload_s: float = 15 * MINUTES  # 0: never
     load_timeout_s: float = 10 * MINUTES

@@ -90,7 +90,8 @@ class Soak:
         if kind < 0.9:
             most = 10_000 if dice.random() < ODD_SHARE else 500
             tokens = tuple(dice.randrange(most) for _ in range(dice.randrange(0, 40)))
-            return Complete(dice.choice([text, tokens]), self._sampling(), echo=dice.random() < 0.1)
+            prompt = text if dice.random() < 0.5 else tokens
+            return Complete(prompt, self._sampling(), echo=dice.random() < 0.1)
         return Count((Message("user", text),)) if kind < 0.98 else Embed((text,))
 
     def _sampling(self) -> Sampling:

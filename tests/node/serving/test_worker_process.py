@@ -169,7 +169,7 @@ async def test_a_worker_in_the_event_log_is_known_by_its_process(shelf: Shelf) -
         (started,) = log.facts("worker.started", "bafkm")
         assert [started["pid"]] == worker_pids()
     (stopped,) = log.facts("worker.stopped", "bafkm")
-    assert stopped == {"pid": started["pid"], "returncode": 0}
+    assert stopped == {"name": "m", "pid": started["pid"], "returncode": 0}
 
 
 def test_exits_are_told_in_words() -> None:

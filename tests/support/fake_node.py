@@ -134,10 +134,9 @@ class FakeNode:
         assert task is not None
         self._clients.add(task)
         try:
-            while await self._one(reader, writer):
-                pass
-        except (ConnectionError, asyncio.CancelledError):
-            pass
+            with suppress(ConnectionError):
+                while await self._one(reader, writer):
+                    pass
         finally:
             self._clients.discard(task)
             writer.close()

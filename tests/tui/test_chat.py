@@ -512,3 +512,21 @@ async def test_a_stand_in_between_lines_is_taken_whole_by_a_selection(tmp_path: 
         it.chat.prompt.selection = Selection((0, 4), end)
         await it.press("backspace")
         assert it.chat.prompt.text == ""
+
+
+@in_asyncio
+async def test_text_that_the_mouse_selected_is_copied(tmp_path: Path) -> None:
+    async with driven(tmp_path) as it:
+        it.node.tokens = ["select these words"]
+        it.node.release(2)
+        await it.ask("go")
+        await it.answered()
+        await until(lambda: "select these words" in it.shown())
+        row, text = next((n, row) for n, row in enumerate(it.grid()) if "select these" in row)
+        start = text.index("these")
+        await it.pilot.mouse_down(offset=(start, row))
+        await it.pilot.hover(offset=(start + 4, row))
+        await it.pilot.mouse_up(offset=(start + 4, row))
+        await until(lambda: it.app.screen.get_selected_text())
+        await it.press("ctrl+c")
+        await until(lambda: "these" in it.app.clipboard)

@@ -33,9 +33,9 @@ def arguments() -> argparse.Namespace:
         "--cycles",
         type=int,
         nargs="+",
-        default=[3000],
+        default=[3000, 2000],
         metavar="STEPS",
-        help="steps of each cycle; the learning rate falls in each (default 3000). A finished training "
+        help="steps of each cycle; the learning rate falls in each (default 3000 2000). A finished training "
         "goes on when a cycle is added",
     )
     parser.add_argument("--tokens", type=int, default=2048, help="tokens in a step (default 2048)")

@@ -181,13 +181,13 @@ def test_a_malformed_corpus_file_is_named_with_its_line(tmp_path: Path) -> None:
 def test_it_tells_a_joke_of_the_corpus_every_time(corpus: Corpus, answer: Answer) -> None:
     score = judge(tell_me_a_joke(corpus, 40), answer)
     assert score.right == 40, score.wrong
-    assert len(score.answers) >= 12
+    assert len(score.answers) >= 10
 
 
 @pytest.mark.native
 @pytest.mark.parametrize(
     ("group", "least"),
-    [("node", 0.65), ("unknown", 0.65), ("joke", 0.85), ("capital", 0.5)],
+    [("node", 0.75), ("unknown", 0.7), ("joke", 0.95), ("capital", 0.65)],
 )
 def test_it_answers_held_out_questions(
     corpus: Corpus, answer: Answer, group: str, least: float
@@ -199,14 +199,14 @@ def test_it_answers_held_out_questions(
 @pytest.mark.native
 def test_it_answers_after_a_long_chat(corpus: Corpus, answer: Answer) -> None:
     score = judge(held_out(corpus, "test", 0, 30)["node, after a long chat"], answer)
-    assert score.share >= 0.5, score.wrong
+    assert score.share >= 0.65, score.wrong
 
 
 @pytest.mark.native
 def test_it_adds_and_subtracts_small_numbers(corpus: Corpus, answer: Answer) -> None:
     asker, rng = Asker(corpus, "train"), random.Random(5)
     cases = [Case(asker.question(rng, "sum")) for _ in range(30)]
-    assert judge(cases, answer).share >= 0.4
+    assert judge(cases, answer).share >= 0.65
     assert max(NUMBERS) == 12
 
 

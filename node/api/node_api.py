@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import trio
@@ -14,14 +14,14 @@ from msgspec import Meta
 from node.api.call import Call, Reply
 from node.api.parts import Parts
 from node.api.problems import ApiError
-from node.config import Settings, setting_names
+from node.config import ConfigError, Settings, setting_names
 from node.events import Entry
+from node.settings_file import SECRETS, UnknownSetting, set_in_file, value_of
 from protocols.http import control
 
 MOST_EVENTS: Final = 1000
 MOST_LINES: Final = 10_000
 _LOG_TAIL_BYTES: Final = 4 * 1024 * 1024
-_SECRET: Final = frozenset({"content.hub_token"})
 
 
 class EventQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,10 +80,22 @@ async def config(call: Call) -> control.Config:
     parts = call.parts
     found = []
     for name in setting_names():
-        value = _setting(parts.settings, name)
-        shown = "(set)" if name in _SECRET and value else value
-        found.append(control.Setting(name, shown, _setting(Settings(), name)))
+        shown, shipped = value_of(parts.settings, name), value_of(Settings(), name)
+        found.append(control.Setting(name, shown, shipped))
     return control.Config(str(parts.home.config_file), tuple(found))
+
+
+async def set_config(call: Call) -> control.ChangedSetting:
+    """Write one setting into the file; the node that runs goes on with what it has."""
+    what, file = call.take(control.ChangeSetting), call.parts.home.config_file
+    try:
+        written = await trio.to_thread.run_sync(set_in_file, file, what.name, what.value)
+    except ConfigError as error:
+        status = 404 if isinstance(error, UnknownSetting) else 400
+        raise ApiError(status, "bad_setting", str(error)) from error
+    await call.parts.events.append("config.changed", what.name, by=call.caller.id)
+    shown = "(set)" if what.name in SECRETS else written
+    return control.ChangedSetting(what.name, shown, str(file))
 
 
 async def events(call: Call) -> control.EventList:
@@ -147,13 +159,6 @@ async def _of_the_default(parts: Parts) -> list[str]:
         f"serving.default_model names {wanted!r}, which is not in the library: {answers} answers;"
         " `node models default NAME` chooses another"
     ]
-
-
-def _setting(settings: Settings, name: str) -> Any:
-    value: Any = settings
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _entry(entry: Entry) -> control.EventEntry:

@@ -89,6 +89,15 @@ NODE: Final = (
         gives=control.Config,
     ),
     Endpoint(
+        "PATCH",
+        f"{_C}/config",
+        node_api.set_config,
+        "settings",
+        "Write one setting; it takes effect at the next start",
+        takes=control.ChangeSetting,
+        gives=control.ChangedSetting,
+    ),
+    Endpoint(
         "GET",
         f"{_C}/events",
         node_api.events,

@@ -17,6 +17,7 @@ ACTIONS: Final = frozenset(
         "conversations",
         "status",
         "config",
+        "settings",
         "identity",
         "grants",
         "events",
@@ -25,7 +26,7 @@ ACTIONS: Final = frozenset(
     }
 )
 #: What no API key can be given: it could make itself more rights with them.
-OWNER_ONLY: Final = frozenset({"identity", "grants"})
+OWNER_ONLY: Final = frozenset({"identity", "grants", "settings"})
 #: What a caller without a key may do, once the owner has switched the token off.
 OPEN_DOOR: Final = frozenset({"chat", "embed", "models.read", "status"})
 

@@ -20,6 +20,7 @@ RULES: Final = {
     "grant-ceiling": "an API key may not touch data that may go further than its label ceiling",
     "identity-owner-only": "only the owner's own token reaches the keys and devices of the owner",
     "grants-owner-only": "only the owner's own token makes, lists or revokes API keys",
+    "settings-owner-only": "only the owner's own token changes settings",
     "deny-anonymous": "a caller without a key may do nothing",
     "deny-label": "a label that cannot be read allows nothing",
     "deny-default": "what no rule allows is denied",

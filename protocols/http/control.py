@@ -89,6 +89,21 @@ class Config(msgspec.Struct, frozen=True):
     settings: tuple[Setting, ...]
 
 
+class ChangeSetting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PATCH /node/v1/config: write one setting into the settings file. Only with the owner's own token."""
+
+    name: str
+    value: str  # as TOML, or plain text
+
+
+class ChangedSetting(msgspec.Struct, frozen=True):
+    """What was written; it takes effect at the next start."""
+
+    name: str
+    value: str
+    file: str
+
+
 class EventEntry(msgspec.Struct, frozen=True):
     seq: int
     at: float

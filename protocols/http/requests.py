@@ -183,6 +183,10 @@ def config() -> Request[control.Config]:
     return _call("GET", "/node/v1/config", control.Config)
 
 
+def set_config(what: control.ChangeSetting) -> Request[control.ChangedSetting]:
+    return _call("PATCH", "/node/v1/config", control.ChangedSetting, what)
+
+
 def logs(lines: int = 100) -> Request[control.LogTail]:
     return _call("GET", _query("/node/v1/logs", lines=lines), control.LogTail)
 

@@ -293,3 +293,27 @@ async def test_a_count_that_fails_is_no_crash(api: Api) -> None:
     assert isinstance(said, control.Said)
     assert isinstance(failed, control.AnswerFailed)
     assert failed.error.code == "model_failed"
+
+
+async def test_a_setting_is_written_for_the_next_start(api: Api) -> None:
+    made: control.ChangedSetting = await api.call(
+        requests.set_config(control.ChangeSetting("api.port", "8800"))
+    )
+    assert (made.name, made.value) == ("api.port", "8800")
+    assert "port = 8800" in api.parts.home.config_file.read_text()
+    hidden: control.ChangedSetting = await api.call(
+        requests.set_config(control.ChangeSetting("content.hub_token", "hf_secret"))
+    )
+    assert hidden.value == "(set)"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [("api.prot", "1", 404), ("api.port", "many", 400), ("api.port", "70000", 400)],
+)
+async def test_a_setting_that_would_not_load_is_refused(
+    api: Api, name: str, value: str, status: int
+) -> None:
+    problem = await problem_of(api, requests.set_config(control.ChangeSetting(name, value)))
+    assert problem.status == status
+    assert not api.parts.home.config_file.exists()

@@ -49,6 +49,7 @@ TABLE = [
     (ALL, "node.stop", None, True, "grant-lists-action"),
     (ALL, "identity", None, False, "identity-owner-only"),
     (ALL, "grants", None, False, "grants-owner-only"),
+    (ALL, "settings", None, False, "settings-owner-only"),
     (grant("identity"), "identity", None, False, "identity-owner-only"),
     (ALL, "chat", "public", True, "grant-lists-action"),
     (ALL, "fly", None, False, "deny-default"),

@@ -131,7 +131,7 @@ async def stop(call: Call) -> Reply:
 def _network(settings: Settings) -> str:
     if settings.offline:
         return "offline: nothing leaves this machine"
-    return "only what you ask to be pulled is fetched; nothing else leaves this machine"
+    return "nothing leaves this machine but the pulls you ask for"
 
 
 def _warnings(parts: Parts, identity: control.Identity) -> list[str]:

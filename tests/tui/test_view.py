@@ -68,7 +68,7 @@ def test_the_navigation_is_never_wider_than_the_screen(title: str, width: int) -
 
 
 def test_the_status_line_says_what_leaves_before_anything_else_and_never_cuts_it() -> None:
-    network = "only what you ask to be pulled is fetched; nothing else leaves this machine"
+    network = "nothing leaves this machine but the pulls you ask for"
     link = Link(status(network=network, backed_up=False, jobs_running=2))
     assert status_line(link, 60) == network
     assert status_line(link, 200).startswith(network)

@@ -107,11 +107,15 @@ class OnnxEmbedder:
         return states
 
     def _pool(self, rows: Vector) -> Vector:
-        pooled: Vector = {
-            "cls": lambda: rows[0],
-            "last": lambda: rows[-1],
-            "max": lambda: rows.max(axis=0),
-        }.get(self._pooling, lambda: rows.mean(axis=0))()
+        match self._pooling:
+            case "cls":
+                pooled: Vector = rows[0]
+            case "last":
+                pooled = rows[-1]
+            case "max":
+                pooled = rows.max(axis=0)
+            case _:
+                pooled = rows.mean(axis=0)
         return pooled
 
     def close(self) -> None:

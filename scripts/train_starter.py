@@ -18,6 +18,7 @@ import random
 import sys
 import time
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,16 @@ def arguments() -> argparse.Namespace:
         "--cycles",
         type=int,
         nargs="+",
-        default=[3000, 2000],
+        default=[3000, 2000, 1000, 1000],
         metavar="STEPS",
-        help="steps of each cycle; the learning rate falls in each (default 3000 2000). A finished training "
+        help="steps of each cycle; the learning rate falls in each (default 3000 2000 1000 1000). A finished training "
         "goes on when a cycle is added",
+    )
+    parser.add_argument(
+        "--average",
+        type=int,
+        default=3,
+        help="the model is the mean of the weights at the ends of this many last cycles (default 3)",
     )
     parser.add_argument("--tokens", type=int, default=2048, help="tokens in a step (default 2048)")
     parser.add_argument(
@@ -101,7 +108,7 @@ def train(args: argparse.Namespace, shape: Any, packer: Any) -> Any:
     wanted = {
         k: str(v)
         for k, v in vars(args).items()
-        if k not in ("out", "threads", "checkpoint", "cycles")
+        if k not in ("out", "threads", "checkpoint", "cycles", "average")
     }
     first = 0
     if saved := load_checkpoint(checkpoint, wanted):
@@ -109,6 +116,7 @@ def train(args: argparse.Namespace, shape: Any, packer: Any) -> Any:
         print(f"going on after step {first} from {checkpoint}")
     print(f"{network.count(params):,} parameters, {shape}", flush=True)
     began, smooth, steps = time.monotonic(), None, sum(args.cycles)
+    ends = list(accumulate(args.cycles))
     for step in range(first, steps):
         batch = step_batch(args, packer, step, shape.context)
         rate = learning_rate(args.rate, step, args.cycles)
@@ -126,7 +134,25 @@ def train(args: argparse.Namespace, shape: Any, packer: Any) -> Any:
             save_checkpoint(
                 checkpoint, wanted, step + 1, jax.device_get(params), jax.device_get(state)
             )
-    return jax.device_get(params)
+        if step + 1 in ends:
+            save_checkpoint(
+                end_of(checkpoint, step + 1), wanted, step + 1, jax.device_get(params), None
+            )
+    return mean_of(checkpoint, wanted, ends[-args.average :])
+
+
+def end_of(checkpoint: Path, step: int) -> Path:
+    """Where the weights at the end of a cycle are kept."""
+    return checkpoint.with_suffix(f".{step}.pkl")
+
+
+def mean_of(checkpoint: Path, wanted: dict[str, str], ends: list[int]) -> Any:
+    """The mean of the weights at these ends of cycles: better than any one of them."""
+    import jax
+
+    kept = [load_checkpoint(end_of(checkpoint, step), wanted) for step in ends]
+    weights = [saved[1] for saved in kept if saved is not None]
+    return jax.tree_util.tree_map(lambda *same: sum(same) / len(same), *weights)
 
 
 def step_batch(args: argparse.Namespace, packer: Any, step: int, context: int) -> tuple[Any, ...]:

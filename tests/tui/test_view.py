@@ -231,9 +231,9 @@ def test_a_model_in_words() -> None:
 
 
 def test_a_typed_path_becomes_absolute_here() -> None:
-    home, here = Path("/home/me"), Path("/work")
+    home, here = Path("/home/me"), Path("/there")
     assert models.path_of("~/m.gguf", home, here) == "/home/me/m.gguf"
-    assert models.path_of(" 'a b.gguf' ", home, here) == "/work/a b.gguf"
+    assert models.path_of(" 'a b.gguf' ", home, here) == "/there/a b.gguf"
     assert models.path_of("/x/y", home, here) == "/x/y"
     assert models.path_of("~", home, here) == "/home/me"
 
